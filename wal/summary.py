@@ -1,0 +1,188 @@
+"""Summary of one metric of one stream: extremes, last value, and a curve of at most 64 buckets.
+
+Standard library only: a trainer makes it when it seals a segment, so that listing a run costs one small
+read however long the run is. The curve is aligned to steps and its width doubles as the run grows, so the
+summary of a stream does not depend on how its records were split into segments.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+CURVE_BUCKETS = 64
+"""At most this many buckets: a 14-column sparkline gets at least two a column (32 after a doubling)."""
+
+_VERSION = 1
+_HEAD = struct.Struct("<BBHQQQQqqqqqddd")
+_BUCKET = struct.Struct("<qIIIIdddd")
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Points whose step lies in ``[index << shift, (index + 1) << shift)``.
+
+    ``min``, ``max``, ``first`` and ``last`` are over finite values only (NaN when there is none);
+    ``n_nan``, ``n_pinf`` and ``n_ninf`` count the others.
+    """
+
+    n: int = 0
+    n_nan: int = 0
+    n_pinf: int = 0
+    n_ninf: int = 0
+    min: float = math.nan
+    max: float = math.nan
+    first: float = math.nan
+    last: float = math.nan
+
+    def add(self, value: float) -> None:
+        self.n += 1
+        if value - value == 0.0:  # finite: one subtraction is cheaper than math.isfinite and a call
+            if not value >= self.min:  # also when min is NaN
+                self.min = value
+            if not value <= self.max:
+                self.max = value
+            if self.first != self.first:
+                self.first = value
+            self.last = value
+        elif value != value:
+            self.n_nan += 1
+        elif value > 0:
+            self.n_pinf += 1
+        else:
+            self.n_ninf += 1
+
+    def merge(self, later: Bucket) -> None:
+        """Take in the bucket of the neighbouring, later steps."""
+        self.n += later.n
+        self.n_nan += later.n_nan
+        self.n_pinf += later.n_pinf
+        self.n_ninf += later.n_ninf
+        if not later.min >= self.min and later.min == later.min:
+            self.min = later.min
+        if not later.max <= self.max and later.max == later.max:
+            self.max = later.max
+        if self.first != self.first:
+            self.first = later.first
+        if later.last == later.last:
+            self.last = later.last
+
+    @property
+    def non_finite(self) -> int:
+        return self.n_nan + self.n_pinf + self.n_ninf
+
+
+class MetricSummary:
+    """Running summary of one metric. Points are added in seq order; steps may repeat or go back.
+
+    ``last`` is the value of the newest record, non-finite included; ``min`` and ``max`` are over finite
+    values, with the step where each first occurred.
+    """
+
+    __slots__ = (
+        "buckets", "first_step", "last", "last_step", "max", "max_step", "min", "min_step",
+        "n", "n_nan", "n_ninf", "n_pinf", "shift",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.n = self.n_nan = self.n_pinf = self.n_ninf = 0
+        self.first_step = self.last_step = self.min_step = self.max_step = 0
+        self.last = self.min = self.max = math.nan
+        self.shift = 0
+        self.buckets: dict[int, Bucket] = {}
+
+    def add(self, step: int, value: float) -> None:
+        """Add the next point."""
+        if self.n == 0 or step < self.first_step:
+            self.first_step = step
+        self.n += 1
+        self.last = value
+        self.last_step = step
+        if value - value == 0.0:
+            if not value >= self.min:
+                self.min, self.min_step = value, step
+            if not value <= self.max:
+                self.max, self.max_step = value, step
+        elif value != value:
+            self.n_nan += 1
+        elif value > 0:
+            self.n_pinf += 1
+        else:
+            self.n_ninf += 1
+        index = step >> self.shift
+        bucket = self.buckets.get(index)
+        if bucket is None:
+            bucket = self._new_bucket(step)
+        bucket.add(value)
+
+    def _new_bucket(self, step: int) -> Bucket:
+        index = step >> self.shift
+        if self.buckets:
+            low = min(min(self.buckets), index)
+            high = max(max(self.buckets), index)
+            while high - low >= CURVE_BUCKETS:
+                self._double()
+                low >>= 1
+                high >>= 1
+        return self.buckets.setdefault(step >> self.shift, Bucket())
+
+    def _double(self) -> None:
+        merged: dict[int, Bucket] = {}
+        for index in sorted(self.buckets):
+            bucket = self.buckets[index]
+            neighbour = merged.get(index >> 1)
+            if neighbour is None:
+                merged[index >> 1] = bucket
+            else:
+                neighbour.merge(bucket)
+        self.buckets = merged
+        self.shift += 1
+
+    @property
+    def non_finite(self) -> int:
+        return self.n_nan + self.n_pinf + self.n_ninf
+
+    def curve(self) -> Iterator[tuple[int, int, Bucket]]:
+        """(first step, step after the last, bucket) of each non-empty bucket, in step order."""
+        for index in sorted(self.buckets):
+            yield index << self.shift, (index + 1) << self.shift, self.buckets[index]
+
+    def copy(self) -> MetricSummary:
+        return MetricSummary.unpack(self.pack())
+
+    def pack(self) -> bytes:
+        """Fixed little-endian bytes: a head, then the buckets in step order."""
+        head = _HEAD.pack(
+            _VERSION, self.shift, len(self.buckets), self.n, self.n_nan, self.n_pinf, self.n_ninf,
+            self.first_step, self.last_step, self.min_step, self.max_step, 0, self.last, self.min, self.max,
+        )  # fmt: skip
+        return head + b"".join(
+            _BUCKET.pack(i, b.n, b.n_nan, b.n_pinf, b.n_ninf, b.min, b.max, b.first, b.last)
+            for i, b in sorted(self.buckets.items())
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> MetricSummary:
+        """The summary packed by :meth:`pack`. Raises ValueError for bytes that cannot be one."""
+        if len(data) < _HEAD.size or data[0] != _VERSION:
+            raise ValueError("not a metric summary of a known version")
+        self = cls()
+        (_, self.shift, count, self.n, self.n_nan, self.n_pinf, self.n_ninf, self.first_step, self.last_step,
+         self.min_step, self.max_step, _, self.last, self.min, self.max) = _HEAD.unpack_from(data)  # fmt: skip
+        if count > CURVE_BUCKETS or len(data) != _HEAD.size + count * _BUCKET.size or self.shift > 64:
+            raise ValueError("a metric summary of the wrong length")
+        for offset in range(_HEAD.size, len(data), _BUCKET.size):
+            index, *fields = _BUCKET.unpack_from(data, offset)
+            self.buckets[index] = Bucket(*fields)
+        return self
+
+
+def add_values(summaries: dict[str, MetricSummary], step: int, values: Mapping[str, float]) -> None:
+    """Add one record's values to the summaries of its stream."""
+    for name, value in values.items():
+        summary = summaries.get(name)
+        if summary is None:
+            summary = summaries[name] = MetricSummary()
+        summary.add(step, value)
