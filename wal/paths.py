@@ -17,6 +17,6 @@ def state_dir() -> Path:
 
 
 def log_dir(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """The log directory: ``explicit``, else ``$CANOPY_DIR``, else :func:`state_dir`. Absolute; not created."""
+    """The log directory: ``explicit``, else ``$CANOPY_DIR``, else :func:`state_dir`. Absolute."""
     chosen = explicit or os.environ.get("CANOPY_DIR")
     return Path(chosen).expanduser().absolute() if chosen else state_dir().absolute()

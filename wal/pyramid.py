@@ -79,9 +79,7 @@ def column_edges(first_step: int, last_step: int, columns: int) -> NDArray[np.in
     return np.array([first_step + span * i // count for i in range(count + 1)], dtype=np.int64)
 
 
-def reduce(
-    step: NDArray[np.int64], value: NDArray[np.float64], edges: NDArray[np.int64]
-) -> Columns:
+def reduce(step: NDArray[np.int64], value: NDArray[np.float64], edges: NDArray[np.int64]) -> Columns:
     """Columns of the points whose step lies within the edges. Points are given in seq order."""
     k = len(edges) - 1
     if len(step) > 1 and bool((step[1:] < step[:-1]).any()):

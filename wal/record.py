@@ -159,7 +159,7 @@ def decode(seq: int, kind: int, names: Sequence[str], step: int, ts: int, body: 
 
 
 def pack_topology(topology: Mapping[str, object]) -> bytes:
-    """Digest and compressed canonical JSON of a topology. Raises TypeError or ValueError if it is not JSON."""
+    """Digest and compressed canonical JSON of a topology. Raises TypeError or ValueError: not JSON."""
     text = json.dumps(topology, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
     return blake2b(text, digest_size=DIGEST_BYTES).digest() + zlib.compress(text, 6)
 

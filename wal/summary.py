@@ -169,8 +169,10 @@ class MetricSummary:
         if len(data) < _HEAD.size or data[0] != _VERSION:
             raise ValueError("not a metric summary of a known version")
         self = cls()
-        (_, self.shift, count, self.n, self.n_nan, self.n_pinf, self.n_ninf, self.first_step, self.last_step,
-         self.min_step, self.max_step, _, self.last, self.min, self.max) = _HEAD.unpack_from(data)  # fmt: skip
+        (
+            _, self.shift, count, self.n, self.n_nan, self.n_pinf, self.n_ninf, self.first_step,
+            self.last_step, self.min_step, self.max_step, _, self.last, self.min, self.max,
+        ) = _HEAD.unpack_from(data)  # fmt: skip
         if count > CURVE_BUCKETS or len(data) != _HEAD.size + count * _BUCKET.size or self.shift > 64:
             raise ValueError("a metric summary of the wrong length")
         for offset in range(_HEAD.size, len(data), _BUCKET.size):
