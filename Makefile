@@ -15,7 +15,7 @@ ARGS ?=
 .PHONY: help demo test check bench screenshots clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,/^$$/p;3,7p' | tail -n +3
+	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
 
 demo: .venv/.runtime
 	@$(BIN)/canopy demo $(ARGS)
