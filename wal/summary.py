@@ -149,6 +149,38 @@ class MetricSummary:
         for index in sorted(self.buckets):
             yield index << self.shift, (index + 1) << self.shift, self.buckets[index]
 
+    def merge(self, later: MetricSummary) -> None:
+        """Take in the points of another stream that was started later. ``later`` is not changed.
+
+        ``last`` becomes the later stream's; of equal extremes the earlier stream's step stays.
+        """
+        if later.n == 0:
+            return
+        other = later.copy()
+        while other.shift < self.shift:
+            other._double()
+        while self.shift < other.shift:
+            self._double()
+        indices = self.buckets.keys() | other.buckets.keys()
+        while max(indices) - min(indices) >= CURVE_BUCKETS:
+            self._double()
+            other._double()
+            indices = self.buckets.keys() | other.buckets.keys()
+        for index, bucket in other.buckets.items():
+            mine = self.buckets.setdefault(index, bucket)
+            if mine is not bucket:
+                mine.merge(bucket)
+        self.first_step = min(self.first_step, later.first_step) if self.n else later.first_step
+        self.n += later.n
+        self.n_nan += later.n_nan
+        self.n_pinf += later.n_pinf
+        self.n_ninf += later.n_ninf
+        self.last, self.last_step = later.last, later.last_step
+        if not later.min >= self.min and later.min == later.min:
+            self.min, self.min_step = later.min, later.min_step
+        if not later.max <= self.max and later.max == later.max:
+            self.max, self.max_step = later.max, later.max_step
+
     def copy(self) -> MetricSummary:
         return MetricSummary.unpack(self.pack())
 
