@@ -18,8 +18,8 @@ TOTAL_STEPS_KEYS = ("total_steps", "max_steps", "num_steps", "num_training_steps
 
 # fmt: off
 LESS_IS_BETTER = frozenset({
-    "loss", "losses", "err", "error", "errors", "ppl", "perplexity", "wer", "cer", "mae", "mse", "rmse", "nll",
-    "bpb", "bpc", "fid", "regret",
+    "loss", "losses", "err", "error", "errors", "ppl", "perplexity", "wer", "cer", "mae", "mse", "rmse",
+    "nll", "bpb", "bpc", "fid", "regret",
 })
 MORE_IS_BETTER = frozenset({
     "acc", "accuracy", "f1", "auc", "auroc", "reward", "rewards", "return", "score", "scores", "precision",
