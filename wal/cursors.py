@@ -1,0 +1,285 @@
+"""The syncer's own store: ``state.db`` in the log directory, by sqlite-utils.
+
+One connection writes it, the syncer's; others read it with ``mode=ro``. Commits are ``synchronous = FULL``: a
+cursor that was read back is never ahead of what Cassandra acknowledged, power loss included. Losing the file
+costs a resend of what is on disk, never a record.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from sqlite_utils import Database
+from sqlite_utils.db import Table
+from sqlite_utils.migrations import Migrations
+
+STATE_FILE = "state.db"
+BUSY_SECONDS = 5.0
+"""Readers hold their short transactions for milliseconds; a backup tool may take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What the syncer has to remember of a stream.
+
+    ``base_us`` is what every cell's timestamp counts from (base + seq, µs); ``announced`` the newest seq that
+    the catalogue in Cassandra was written with, -1 before the first time. ``state``, ``ended_ns`` and
+    ``last_seq`` are set by the syncer when it found the writer dead: the segments stay as they are.
+    ``end_shipped``: nothing of this stream is left to do.
+    """
+
+    stream_id: UUID
+    run_id: UUID
+    base_us: int | None = None
+    registered: bool = False
+    end_shipped: bool = False
+    announced: int = -1
+    state: str | None = None
+    ended_ns: int | None = None
+    last_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """A segment's cursor: all of ``first_seq`` … ``acked`` is acknowledged. ``stated``: its row in
+    ``run_segments`` is written."""
+
+    stream_id: UUID
+    segment: int
+    first_seq: int
+    acked: int
+    stated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The seal that a dead writer could not write: made by the syncer, kept here only."""
+
+    stream_id: UUID
+    segment: int
+    last_seq: int
+    count: int
+    digest: str
+    min_step: int
+    max_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A range acknowledged so recently that the node may not have it on disk. ``mark`` is the wall clock's
+    second of the acknowledgement, coarse: it names the row, no decision is made by it."""
+
+    stream_id: UUID
+    segment: int
+    mark: int
+    first_seq: int
+    last_seq: int
+
+
+_migrations = Migrations("canopy_syncer")
+
+
+@_migrations()
+def _first(db: Database) -> None:
+    # Every column is spelled out and the tables are STRICT: nothing is guessed from a first row.
+    for name, columns, pk in (
+        (
+            "stream",
+            {
+                "stream": str, "run": str, "base_us": int, "registered": int, "end_shipped": int,
+                "announced": int, "state": str, "ended_ns": int, "last_seq": int,
+            },
+            "stream",
+        ),
+        (
+            "cursor",
+            {"stream": str, "segment": int, "first_seq": int, "acked": int, "stated": int},
+            ("stream", "segment"),
+        ),
+        (
+            "closing",
+            {
+                "stream": str, "segment": int, "last_seq": int, "count": int, "digest": str,
+                "min_step": int, "max_step": int,
+            },
+            ("stream", "segment"),
+        ),
+        (
+            "doubtful",
+            {"stream": str, "segment": int, "mark": int, "first_seq": int, "last_seq": int},
+            ("stream", "segment", "mark"),
+        ),
+        ("rejected", {"stream": str, "seq": int, "reason": str, "at_ns": int}, ("stream", "seq")),
+    ):  # fmt: skip
+        _table(db, name).create(columns, pk=pk, strict=True)
+    db.execute("CREATE TABLE status (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL) STRICT")
+
+
+def _table(db: Database, name: str) -> Table:
+    return cast(Table, db[name])
+
+
+def _stream_state(row: Mapping[str, Any]) -> StreamState:
+    return StreamState(
+        UUID(row["stream"]), UUID(row["run"]), row["base_us"], bool(row["registered"]),
+        bool(row["end_shipped"]), row["announced"], row["state"], row["ended_ns"], row["last_seq"],
+    )  # fmt: skip
+
+
+class State:
+    """``state.db``, read once at the start and written in transactions that the caller decides on.
+
+    Changes are collected by the ``put_*`` methods and become durable together at :meth:`commit`: one fsync
+    for all that was acknowledged since the last one. :meth:`commit` raises :class:`sqlite3.Error` when the
+    disk is full or gone; the changes stay collected and the next commit tries again.
+    """
+
+    def __init__(self, log_dir: Path) -> None:
+        self.path = log_dir / STATE_FILE
+        self._db = self._open()
+        self._rows: dict[str, dict[tuple[object, ...], dict[str, Any]]] = {}
+        self._cleared: set[tuple[str, int, int]] = set()
+
+    def _open(self) -> Database:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+        # Not a database any more. All it holds can be made again by sending again; it is kept for a look.
+        for suffix in ("", "-wal", "-shm"):
+            damaged = self.path.with_name(self.path.name + suffix)
+            if damaged.exists():
+                damaged.rename(damaged.with_name(f"{damaged.name}.damaged-{time.time_ns()}"))
+        return self._connect()
+
+    def _connect(self) -> Database:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            db = Database(connection)
+            _migrations.apply(db)
+        except BaseException:
+            connection.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- reading, at the start -----------------------------------------------------------------------
+
+    def streams(self) -> dict[UUID, StreamState]:
+        """Every stream this log directory's syncers have ever seen."""
+        rows = _table(self._db, "stream").rows
+        return {UUID(row["stream"]): _stream_state(row) for row in rows}
+
+    def segments(self, stream_id: UUID) -> list[SegmentState]:
+        """The cursors of a stream, by segment."""
+        rows = _table(self._db, "cursor").rows_where("stream = ?", [str(stream_id)], order_by="segment")
+        return [
+            SegmentState(stream_id, row["segment"], row["first_seq"], row["acked"], bool(row["stated"]))
+            for row in rows
+        ]
+
+    def closings(self, stream_id: UUID) -> dict[int, Closing]:
+        """The seals made for a dead writer's segments, by segment number."""
+        rows = _table(self._db, "closing").rows_where("stream = ?", [str(stream_id)])
+        return {
+            row["segment"]: Closing(
+                stream_id, row["segment"], row["last_seq"], row["count"], row["digest"], row["min_step"],
+                row["max_step"],
+            )
+            for row in rows
+        }  # fmt: skip
+
+    def doubts(self) -> list[Doubt]:
+        """What was acknowledged without the quiet time that makes it certain."""
+        return [
+            Doubt(UUID(row["stream"]), row["segment"], row["mark"], row["first_seq"], row["last_seq"])
+            for row in _table(self._db, "doubtful").rows_where(order_by="stream, segment, first_seq")
+        ]
+
+    def rejected_count(self) -> int:
+        """Records that the server refused and that were set aside."""
+        return _table(self._db, "rejected").count
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def put_stream(self, state: StreamState, **changes: object) -> StreamState:
+        """Remember a stream; returns what is remembered: ``state`` with the ``changes``."""
+        state = replace(state, **changes)  # pyright: ignore[reportArgumentType]
+        row = asdict(state)
+        row["run"] = str(row.pop("run_id"))
+        row = {"stream": str(row.pop("stream_id")), **row}
+        self._put("stream", (row["stream"],), row)
+        return state
+
+    def put_segment(self, state: SegmentState) -> None:
+        row = asdict(state)
+        row = {"stream": str(row.pop("stream_id")), **row}
+        self._put("cursor", (row["stream"], state.segment), row)
+
+    def put_closing(self, closing: Closing) -> None:
+        row = asdict(closing)
+        row = {"stream": str(row.pop("stream_id")), **row}
+        self._put("closing", (row["stream"], closing.segment), row)
+
+    def put_doubt(self, doubt: Doubt) -> None:
+        row = asdict(doubt)
+        row = {"stream": str(row.pop("stream_id")), **row}
+        key = (cast(str, row["stream"]), doubt.segment, doubt.mark)
+        self._cleared.discard(key)
+        self._put("doubtful", key, row)
+
+    def clear_doubt(self, doubt: Doubt) -> None:
+        key = (str(doubt.stream_id), doubt.segment, doubt.mark)
+        self._rows.get("doubtful", {}).pop(key, None)
+        self._cleared.add(key)
+
+    def put_rejected(self, stream_id: UUID, seq: int, reason: str, at_ns: int) -> None:
+        row = {"stream": str(stream_id), "seq": seq, "reason": reason, "at_ns": at_ns}
+        self._put("rejected", (str(stream_id), seq), row)
+
+    def put_status(self, status: Mapping[str, object]) -> None:
+        self._put("status", (1,), {"id": 1, "json": json.dumps(status, ensure_ascii=False)})
+
+    def _put(self, table: str, key: tuple[object, ...], row: dict[str, Any]) -> None:
+        self._rows.setdefault(table, {})[key] = row
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a commit would write anything."""
+        return bool(self._rows or self._cleared)
+
+    def commit(self) -> None:
+        """Make everything put so far durable, in one transaction."""
+        if not self.dirty:
+            return
+        with self._db.atomic():
+            for stream, segment, mark in self._cleared:
+                _table(self._db, "doubtful").delete_where(
+                    "stream = ? AND segment = ? AND mark = ?", [stream, segment, mark]
+                )
+            for table, rows in self._rows.items():
+                _table(self._db, table).upsert_all(rows.values(), pk=_KEYS[table])
+        self._rows.clear()
+        self._cleared.clear()
+
+
+_KEYS: dict[str, str | tuple[str, ...]] = {
+    "stream": "stream",
+    "cursor": ("stream", "segment"),
+    "closing": ("stream", "segment"),
+    "doubtful": ("stream", "segment", "mark"),
+    "rejected": ("stream", "seq"),
+    "status": "id",
+}
