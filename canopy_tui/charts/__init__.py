@@ -1,1 +1,1 @@
-"""The chart as pure functions: numbers in, glyphs and marks out. Knows no screen; numpy only where columns are."""
+"""The chart as pure functions: numbers in, glyphs and marks out. Knows no screen."""
