@@ -1,7 +1,7 @@
 """What every test shares: an environment of its own, and the Cassandra nodes, each started once a run.
 
-The environment is scrubbed while this file is imported, before any test module can import textual, which reads
-its variables once and for all.
+The environment is scrubbed while this file is imported, before any test module can import textual,
+which reads its variables once and for all.
 """
 
 from __future__ import annotations
@@ -11,19 +11,30 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from wal.cassandra.server import Node
+    from wal.settings import Settings
+
+# For working offline; in CI a missing Cassandra is always a failure.
+_WITHOUT_CASSANDRA = bool(os.environ.get("CANOPY_TEST_NO_CASSANDRA")) and not os.environ.get("CI")
 
 # A developer's own settings must not colour a snapshot or point a test at a real cluster.
-_FOREIGN_NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "PYTHONASYNCIODEBUG")
+_FOREIGN_NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM")
 _FOREIGN_PREFIXES = ("TEXTUAL_", "CANOPY_", "CASCOR_", "CASSANDRA_")
-# The two that speak to the tests themselves: where jars come from, and which scratch disk to use.
-_KEPT = ("CANOPY_MAVEN_REPOSITORY",)
+_KEPT = ("CANOPY_MAVEN_REPOSITORY",)  # says where this machine gets jars from, nothing else
 
 for _name in list(os.environ):
     if _name in _FOREIGN_NAMES or (_name.startswith(_FOREIGN_PREFIXES) and _name not in _KEPT):
         del os.environ[_name]
 
-# Nothing a test does may reach the user's own state; the cache of jars is content-checked and is shared.
+# Nothing that a test does may reach the user's own state; the cache of jars is shared, as each is
+# checked by its SHA-256.
 _scratch = Path(tempfile.mkdtemp(prefix="canopy-tests-"))
 atexit.register(shutil.rmtree, _scratch, ignore_errors=True)
 os.environ.update(
@@ -34,6 +45,69 @@ os.environ.update(
     XDG_DATA_HOME=str(_scratch / "data"),
 )
 
+# The checkout before tests/: both hold folders named wal and canopy_tui.
 _tests = Path(__file__).parent
-if str(_tests) not in sys.path:
-    sys.path.insert(0, str(_tests))
+sys.path[:0] = [str(_tests.parent), str(_tests)]
+
+_NODE_FIXTURES = {"cassandra", "cassandra5", "cassandra41", "keyspace", "keyspace5", "own_node"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a node, so that ``-m 'not cassandra'`` runs the rest."""
+    for item in items:
+        if _NODE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.cassandra)
+        if _WITHOUT_CASSANDRA and item.get_closest_marker("cassandra"):
+            item.add_marker(pytest.mark.skip(reason="CANOPY_TEST_NO_CASSANDRA is set"))
+
+
+def _shared_node(version: str) -> Iterator[Node]:
+    from helpers.nodes import running_node
+
+    with running_node(_scratch / f"node-{version}", version) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def cassandra5() -> Iterator[Node]:
+    """A Cassandra 5.0 for the whole run. Leave it running: ``own_node`` is there to be killed."""
+    yield from _shared_node("5.0")
+
+
+@pytest.fixture(scope="session")
+def cassandra41() -> Iterator[Node]:
+    """A Cassandra 4.1 for the whole run. Leave it running: ``own_node`` is there to be killed."""
+    yield from _shared_node("4.1")
+
+
+@pytest.fixture(scope="session", params=["5.0", "4.1"])
+def cassandra(request: pytest.FixtureRequest) -> Node:
+    """Each of the two in turn: a test that asks for it runs once on each."""
+    return request.getfixturevalue({"5.0": "cassandra5", "4.1": "cassandra41"}[request.param])
+
+
+@pytest.fixture
+def keyspace(cassandra: Node) -> Iterator[Settings]:
+    """Settings of a fresh keyspace with Canopy's schema, on each of the two servers in turn."""
+    from helpers.nodes import fresh_keyspace
+
+    with fresh_keyspace(cassandra) as settings:
+        yield settings
+
+
+@pytest.fixture
+def keyspace5(cassandra5: Node) -> Iterator[Settings]:
+    """The same on Cassandra 5.0 alone, for tests whose subject is not the server."""
+    from helpers.nodes import fresh_keyspace
+
+    with fresh_keyspace(cassandra5) as settings:
+        yield settings
+
+
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[Node]:
+    """A Cassandra 5.0 of this test's own, up, on its own data: kill, pause, start it as you like."""
+    from helpers.nodes import running_node
+
+    with running_node(tmp_path / "node") as node:
+        yield node

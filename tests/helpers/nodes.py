@@ -1,0 +1,77 @@
+"""Cassandra nodes for tests: real ones, gone when the test run is gone, however that ends."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wal.cassandra.server import Node, new_node
+from wal.settings import Settings
+
+
+@contextmanager
+def running_node(directory: Path, version: str = "5.0", **options: Any) -> Iterator[Node]:
+    """A node of its own on free ports, up when the block begins, gone when it ends. Data in ``directory``."""
+    node = new_node(directory, version, durable=False, **options)
+    with ended_with_us(node):
+        node.wait_ready()
+        yield node
+
+
+@contextmanager
+def ended_with_us(node: Node) -> Iterator[None]:
+    """Start a node; end it when the block ends, or when this whole process does, be it by kill -9.
+
+    A shell holds the reading end of a pipe: it hears of our end, whatever it is, and kills the node that
+    the directory's lock file then names. (A node is a session of its own and would live on.)
+    """
+    node.start()
+    guard = subprocess.Popen(
+        ["sh", "-c", 'read -r _; kill -9 "$(cat "$0")" 2>/dev/null', str(node.spec.directory / "lock")],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us alone: we end the node in order
+    )
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.communicate()
+        node.resume()
+        node.kill()
+
+
+def settings_for(node: Node, **changes: Any) -> Settings:
+    """Settings as a user's file would give them for this node; their keyspace is new and not made yet."""
+    host, port = node.endpoint
+    values: dict[str, Any] = {
+        "contact_points": (host,),
+        "port": port,
+        "local_dc": "datacenter1",
+        "keyspace": f"t_{uuid.uuid4().hex[:16]}",
+        "explicit": True,
+    }
+    return Settings(**(values | changes))
+
+
+@contextmanager
+def fresh_keyspace(node: Node, **changes: Any) -> Iterator[Settings]:
+    """A new keyspace with Canopy's schema on this node; dropped at the end if the node still answers."""
+    from wal.cassandra import schema
+    from wal.cassandra.session import connect
+    from wal.settings import resolve
+
+    settings = settings_for(node, **changes)
+    endpoint = resolve(settings, {})
+    assert endpoint is not None
+    session = connect(endpoint, settings)
+    try:
+        schema.create(session, settings)
+        yield settings
+        if node.alive:
+            session.write(f"DROP KEYSPACE {settings.keyspace}")
+    finally:
+        session.close()

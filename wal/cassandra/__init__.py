@@ -1,0 +1,1 @@
+"""Everything that knows Cassandra; nothing outside this package imports its driver."""

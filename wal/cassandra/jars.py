@@ -1,0 +1,232 @@
+"""The server's jars: a pinned list per version, downloaded once, checked by SHA-256 each time they are used.
+
+Nothing is resolved on a user's machine: ``jars-<version>.txt`` beside this module (written by
+``tools/pin_jars.py``) names every jar with its size and SHA-256, and a Maven repository keeps each at a path made
+of its coordinates.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from wal.cassandra.noderecord import NodeError
+
+# Called with the bytes that are here and all that are needed; from any thread, some ten times a second.
+Progress = Callable[[int, int], None]
+
+# The servers that Canopy starts; the key is what users say and what data directories are marked with.
+VERSIONS = {"5.0": "5.0.5", "4.1": "4.1.9"}
+DEFAULT_VERSION = "5.0"
+
+PARALLEL_DOWNLOADS = 8
+# Room beyond the jars themselves, for the node to start in.
+SPARE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Jar:
+    """One pinned jar. ``size`` in bytes; ``classifier`` is empty for the plain artifact."""
+
+    group: str
+    artifact: str
+    version: str
+    classifier: str
+    sha256: str
+    size: int
+
+    @property
+    def file_name(self) -> str:
+        """``artifact-version[-classifier].jar``."""
+        suffix = f"-{self.classifier}" if self.classifier else ""
+        return f"{self.artifact}-{self.version}{suffix}.jar"
+
+    @property
+    def path(self) -> str:
+        """Where a Maven repository, and our cache, keep it."""
+        return f"{self.group.replace('.', '/')}/{self.artifact}/{self.version}/{self.file_name}"
+
+
+def cache_dir() -> Path:
+    """Where the jars are kept: the platform's cache directory; they can be had again at any time."""
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("canopy")) / "jars"
+
+
+def pinned(version: str) -> list[Jar]:
+    """The jars of "5.0" or "4.1" for this platform, in the order of the class path. Raises NodeError."""
+    if version not in VERSIONS:
+        raise NodeError(f"Canopy starts Cassandra {' or '.join(VERSIONS)}, not {version!r}.")
+    text = resources.files("wal.cassandra").joinpath(f"jars-{version}.txt").read_text(encoding="utf-8")
+    jars = [_parse(line) for line in text.splitlines() if line and not line.startswith("#")]
+    return [jar for jar in jars if _fits_platform(jar.classifier)]
+
+
+def _parse(line: str) -> Jar:
+    sha256, size, coordinates = line.split()
+    group, artifact, version, *rest = coordinates.split(":")
+    return Jar(group, artifact, version, rest[0] if rest else "", sha256, int(size))
+
+
+def _fits_platform(classifier: str) -> bool:
+    """False for native code of another platform: "linux-aarch_64" on a Mac."""
+    system, _, machine = classifier.partition("-")
+    if system not in ("linux", "osx"):
+        return True
+    here = "osx" if platform.system() == "Darwin" else "linux"
+    machines = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "aarch_64", "aarch64": "aarch_64"}
+    return system == here and machine == machines.get(platform.machine().lower())
+
+
+def fetch(
+    version: str,
+    *,
+    repository: str | None = None,
+    cache: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[Path]:
+    """The class path of a version, in order; what is missing or damaged is downloaded first.
+
+    ``repository`` is a Maven repository's URL (default: :func:`repository_url`). A cut download goes on where it
+    stopped, in this call or in a later one; two processes do not download at once. Raises NodeError.
+    """
+    return fetch_jars(pinned(version), repository=repository, cache=cache, progress=progress)
+
+
+def fetch_jars(
+    jars: list[Jar], *, repository: str | None = None, cache: Path | None = None, progress: Progress
+) -> list[Path]:
+    """:func:`fetch` for any list of jars."""
+    folder = cache or cache_dir()
+    paths = [folder / jar.path for jar in jars]
+    if not _missing(jars, folder):
+        return paths
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_downloader(folder, jars, progress):
+            missing = _missing(jars, folder)
+            if missing:
+                _check_room(folder, sum(jar.size for jar in missing))
+                _download_all(
+                    missing, folder, repository or repository_url(), _Tally(jars, missing, progress)
+                )
+    except OSError as error:
+        raise NodeError(f"Cassandra's jars cannot be kept in {folder}: {error.strerror or error}.") from None
+    return paths
+
+
+def repository_url() -> str:
+    """``$CANOPY_MAVEN_REPOSITORY``, else the one that jgo, the resolver, uses. Raises NodeError."""
+    if chosen := os.environ.get("CANOPY_MAVEN_REPOSITORY"):
+        return chosen
+    try:
+        from jgo.constants import MAVEN_CENTRAL_URL
+    except ImportError:
+        raise NodeError(
+            "Cassandra's jars are not here yet and what fetches them is not installed: "
+            "pip install 'canopy-tui[local]', or set CANOPY_MAVEN_REPOSITORY to a Maven repository's URL."
+        ) from None
+    return MAVEN_CENTRAL_URL
+
+
+def is_whole(jar: Jar, path: Path) -> bool:
+    """Whether the file is the pinned jar, byte for byte."""
+    try:
+        if path.stat().st_size != jar.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == jar.sha256
+    except OSError:
+        return False
+
+
+def _missing(jars: list[Jar], folder: Path) -> list[Jar]:
+    with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
+        whole = list(pool.map(lambda jar: is_whole(jar, folder / jar.path), jars))
+    return [jar for jar, here in zip(jars, whole, strict=True) if not here]
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes + SPARE_BYTES:
+        raise NodeError(
+            f"Cassandra needs {(needed_bytes + SPARE_BYTES) // 10**6} MB in {folder}, and "
+            f"{free_bytes // 10**6} MB are free: make room, or set XDG_CACHE_HOME to a folder on another disk."
+        )
+
+
+@contextmanager
+def _only_downloader(folder: Path, jars: list[Jar], progress: Progress) -> Iterator[None]:
+    """Hold the cache's lock; while another process downloads, report what it has got so far."""
+    total = sum(jar.size for jar in jars)
+    with (folder / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                progress(min(total, sum(_bytes_here(folder / jar.path) for jar in jars)), total)
+                time.sleep(0.2)
+        yield
+
+
+def _bytes_here(path: Path) -> int:
+    for candidate in (path, path.with_name(path.name + ".part")):
+        try:
+            return candidate.stat().st_size
+        except OSError:
+            continue
+    return 0
+
+
+class _Tally:
+    """Counts the bytes that are here, from many threads, and reports them."""
+
+    def __init__(self, jars: list[Jar], missing: list[Jar], progress: Progress) -> None:
+        self.total = sum(jar.size for jar in jars)
+        self._done = self.total - sum(jar.size for jar in missing)
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    @property
+    def done(self) -> int:
+        return self._done
+
+    def add(self, count: int) -> None:
+        """``count`` more bytes are here; negative when a damaged file was thrown away."""
+        with self._lock:
+            self._done += count
+            self._progress(self._done, self.total)
+
+
+def _download_all(missing: list[Jar], folder: Path, repository: str, tally: _Tally) -> None:
+    """All at once, the largest first, so that none is left to come alone at the end."""
+    from wal.cassandra.download import Download
+
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
+    try:
+        futures = [
+            pool.submit(Download(jar, folder, repository, tally.add, stop).run)
+            for jar in sorted(missing, key=lambda jar: -jar.size)
+        ]
+        for future in as_completed(futures):
+            future.result()
+    except NodeError as error:
+        kept = f"; {tally.done // 10**6} of {tally.total // 10**6} MB are kept" if tally.done else ""
+        raise NodeError(f"{error.sentence.rstrip('.')}{kept}.") from None
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
