@@ -1,0 +1,169 @@
+"""The app: theme, screens, where the data comes from, and how to leave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.signal import Signal
+from textual.theme import Theme
+
+from canopy_tui.background import Background
+from canopy_tui.charts.glyphs import ASCII, BRAILLE
+from canopy_tui.messages import SourceFailed, StatusLoaded
+from canopy_tui.view import View
+from wal.source import Connection, RunRow, StoreStatus
+
+if TYPE_CHECKING:
+    from wal.merged import MergedSource
+
+STATUS_SECONDS = 0.5
+"""How often the status line asks where the data comes from: an answer from memory, never a network call."""
+
+ExtraCommand = tuple[str, str, Callable[[], object]]
+"""Name, help and callable of a palette command that another part brings; the callable runs on a thread."""
+
+THEMES = (
+    Theme(
+        name="canopy", dark=True, primary="#6fbf73", secondary="#8fa3ad", accent="#6fbf73",
+        foreground="#d7dde0", background="#101416", surface="#161b1e", panel="#1f262a",
+        error="#e5534b", warning="#d9a441", success="#6fbf73",
+    ),
+    Theme(
+        name="canopy-light", dark=False, primary="#2e7d32", secondary="#546e7a", accent="#2e7d32",
+        foreground="#1f2a2e", background="#fbfcfb", surface="#f1f4f2", panel="#e3e9e5",
+        error="#c62828", warning="#9a6700", success="#2e7d32",
+    ),
+)  # fmt: skip
+
+
+def _runs_provider() -> type[Provider]:
+    from canopy_tui.commands import RunsProvider
+
+    return RunsProvider
+
+
+class CanopyApp(App[None]):
+    """Browse training runs. ``source`` is read on background threads only."""
+
+    TITLE = "canopy"
+    CSS_PATH = "app.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = App.COMMANDS | {_runs_provider}
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+        (0, "-narrow"),
+        (80, "-normal"),
+        (120, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave canopy; runs and shipping go on"),
+        Binding(
+            "question_mark", "help", "Help", id="app.help", key_display="?", tooltip="The keys of this screen"
+        ),
+    ]
+
+    store_status: reactive[StoreStatus] = reactive(StoreStatus(Connection.LOCAL_ONLY), init=False)
+
+    def __init__(
+        self,
+        source: MergedSource,
+        *,
+        log_dir: Path,
+        clock_ns: Callable[[], int] = time.time_ns,
+        open_run: UUID | None = None,
+        extra_commands: Sequence[ExtraCommand] = (),
+        unicode: bool = True,
+        view: View | None = None,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.log_dir = log_dir
+        self.clock_ns = clock_ns
+        self.unicode = unicode
+        """Whether glyphs beyond ASCII may be drawn; ``glyphs`` are the charts'."""
+        self.glyphs = BRAILLE if unicode else ASCII
+        self.view = View() if view is None else view
+        self.background = Background()
+        self.extra_commands = tuple(extra_commands)
+        self.listed: tuple[RunRow, ...] = ()
+        """The runs as the list shows them, in its order."""
+        self.status_changed: Signal[StoreStatus] = Signal(self, "status_changed")
+        self._first_run = open_run
+
+    def on_mount(self) -> None:
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self.view.theme if self.view.theme in self.available_themes else "canopy"
+        from canopy_tui.screens.runs import RunsScreen
+
+        self.push_screen(RunsScreen())
+        if self._first_run is not None:
+            self.open_run(self._first_run)
+        self.set_interval(STATUS_SECONDS, self.ask_status)
+        self.ask_status()
+
+    # -- where the data comes from ------------------------------------------------------------------
+
+    def ask_status(self) -> None:
+        """Ask the source, in the background, where its data comes from."""
+        self.background.submit("status", lambda: StatusLoaded(self.source.status()), self)
+
+    def on_status_loaded(self, message: StatusLoaded) -> None:
+        self.store_status = message.status
+
+    def watch_store_status(self, status: StoreStatus) -> None:
+        self.status_changed.publish(status)
+
+    def on_source_failed(self, message: SourceFailed) -> None:
+        """A failure of work that no screen asked for."""
+        self.notify(message.reason, severity="error", markup=False)
+
+    # -- moving between screens ---------------------------------------------------------------------
+
+    def open_run(self, run_id: UUID) -> None:
+        """Show one run; in Run, show this one instead."""
+        from canopy_tui.screens.run import RunScreen
+
+        screen = RunScreen(run_id)
+        if isinstance(self.screen, RunScreen):
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)
+
+    def neighbour(self, run_id: UUID, offset: int) -> UUID | None:
+        """The run ``offset`` places further down the list, or None past its ends or for a run not listed."""
+        order = [row.run_id for row in self.listed]
+        if run_id not in order:
+            return None
+        place = order.index(run_id) + offset
+        return order[place] if 0 <= place < len(order) else None
+
+    def action_help(self) -> None:
+        from canopy_tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    async def action_quit(self) -> None:
+        """Leave at once: what runs in the background is not waited for."""
+        self.background.close()
+        self.exit()
+
+    def action_help_quit(self) -> None:
+        """ctrl+c, where no text is selected, leaves as it does everywhere else."""
+        self.background.close()
+        self.exit()
+
+    # -- the palette --------------------------------------------------------------------------------
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        from canopy_tui.commands import app_commands
+
+        yield from app_commands(self, screen)

@@ -1,0 +1,287 @@
+"""The list of runs: live, filtered, sorted, with a preview where there is room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from canopy_tui import format as fmt
+from canopy_tui.filtering import Context, Filter, FilterError, parse
+from canopy_tui.inspector import spark_cell
+from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_order, sort_rows
+from canopy_tui.messages import RunsLoaded, SourceFailed
+from canopy_tui.widgets.empty import EmptyState
+from canopy_tui.widgets.filter_bar import FilterBar
+from canopy_tui.widgets.preview import Preview
+from canopy_tui.widgets.run_table import RunHeader, RunTable
+from canopy_tui.widgets.status_line import StatusLine
+from canopy_tui.widgets.title_bar import TitleBar
+from wal.source import MetricRow, RunRow, RunState
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp
+
+POLL_SECONDS = 0.5
+"""The list is correct within this time, whatever the file system tells or does not tell."""
+
+PREVIEW_FROM = 120
+"""Columns of the terminal from which a preview stands beside the list."""
+
+TABLE_LEAST = 80
+"""Columns that the list keeps beside the preview."""
+
+
+class RunsScreen(Screen[None]):
+    """Every run that the source knows."""
+
+    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
+    CSS_PATH = "runs.tcss"
+    HELP = """
+Filter   words in the name, project, host or tags; field:text (state: project: host: tag: group: id:
+         sync:); loss<0.1, step>10k, age<2h, duration>1d, last and best of the main metric.
+         A minus or "not" turns a term round; quotes keep a text together.
+State    ● running  ✓ done  ✗ failed  ‡ crashed (killed)  ◌ stale (no sign of life from afar)
+Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only, which is fine
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", id="runs.filter", key_display="/", tooltip="Filter as you type"),
+        Binding("s", "sort_menu", "Sort", id="runs.sort", tooltip="Sort by …; twice turns the order round"),
+        Binding("comma", "sort_by(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column to the left"),
+        Binding("full_stop", "sort_by(1)", "Sort right", show=False, id="runs.sort_right", tooltip="Sort by the column to the right"),
+        Binding("m", "metric", "Metric", id="runs.metric", tooltip="Choose the main metric of the project"),
+        Binding("r", "refresh", "Refresh", show=False, id="runs.refresh", tooltip="Read the runs anew"),
+        Binding("escape", "clear_filter", "Clear filter", show=False, id="runs.clear", tooltip="Drop the filter"),
+    ]  # fmt: skip
+
+    table = query_one(RunTable)
+    header = query_one(RunHeader)
+    title_bar = query_one(TitleBar)
+    filter_bar = query_one(FilterBar)
+    empty = query_one(EmptyState)
+    preview = query_one(Preview)
+    status_line = query_one(StatusLine)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listing = Listing()
+        self._loaded = False
+        self._filter = Filter()
+        self._problem = ""
+        self._order = Order()
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield FilterBar()
+        with Horizontal(id="runs-body"):
+            with Vertical(id="runs-list"):
+                yield RunHeader()
+                yield RunTable(self._spark_cell, unicode=self.app.unicode)
+                yield EmptyState()
+            yield Preview()
+        yield StatusLine()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.table.focus()
+        self._poll = self.set_interval(POLL_SECONDS, self.poll)
+        self.poll()
+
+    def on_screen_suspend(self) -> None:
+        self._poll.pause()
+
+    def on_screen_resume(self) -> None:
+        self._poll.resume()
+        self.poll()
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Read the list in the background, unless a reading is under way."""
+        if not self.app.background.busy("runs"):
+            self.action_refresh()
+
+    def action_refresh(self) -> None:
+        source = self.app.source
+        self.app.background.submit("runs", lambda: RunsLoaded(tuple(source.runs())), self)
+
+    def on_runs_loaded(self, message: RunsLoaded) -> None:
+        self._loaded = True
+        self.status_line.failure = ""
+        self._listing = Listing.of(message.rows, self.app.view.main_metrics)
+        self._show()
+
+    def on_source_failed(self, message: SourceFailed) -> None:
+        """Keep what is on the screen, and say that it is old."""
+        self.status_line.failure = message.reason
+
+    # -- showing ------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        """Filter, sort and draw what was read last."""
+        if not self._loaded:
+            return
+        now_ns = self.app.clock_ns()
+        everything = self._listing
+        found = self._filter.apply(everything.rows, Context(now_ns, everything.main_metrics))
+        listing = everything.narrow(found)
+        rows = sort_rows(found, self._order, listing, now_ns)
+        self.app.listed = tuple(rows)
+        self._show_list(rows, listing, now_ns)
+        self._show_title(listing, len(rows))
+        if self._filter or self._problem:
+            unknown = self._filter.unknown_metrics(everything.rows)
+            hint = f"no run logs a metric '{fmt.clean(unknown[0], 40)}'" if unknown else ""
+            self.filter_bar.report(f"{len(rows)} of {len(everything.rows)}", self._problem or hint)
+        else:
+            self.filter_bar.report("", "")
+
+    def _show_list(self, rows: list[RunRow], listing: Listing, now_ns: int) -> None:
+        self.header.display = self.table.display = bool(rows)
+        self.empty.display = not rows
+        if not rows and self._filter:
+            self.empty.say_no_match(self._filter.text, len(self._listing.rows))
+        elif not rows:
+            self.empty.say_no_runs(self.app.log_dir)
+        self.table.show(rows, listing, now_ns)
+        self.header.show(self.table.columns, self._order, self.app.unicode)
+        self.preview.show(self.table.row if rows else None, listing, now_ns)
+
+    def _show_title(self, listing: Listing, shown: int) -> None:
+        states = [row.state for row in listing.rows]
+        left = [Piece("canopy", "accent"), Piece(f"  {fmt.plural(shown, 'run')}")]
+        for state in (RunState.RUNNING, RunState.FAILED, RunState.CRASHED):
+            number = states.count(state)
+            if number:
+                left.append(Piece(f" · {fmt.count(number)} {state.value}", "muted"))
+        marked = len(self.table.marked)
+        if marked:
+            left.append(Piece(f" · {marked} marked", "accent"))
+        self.title_bar.left = tuple(left)
+        arrow = ("▾" if self._order.descending else "▴") if self.app.unicode else ""
+        by = "newest first" if self._order == Order() else f"by {SORT_KEYS[self._order.key]} {arrow}".strip()
+        self.title_bar.right = (Piece(by, "muted"),)
+
+    def _spark_cell(self, metric: MetricRow, row: RunRow, width: int) -> Cell:
+        return spark_cell(metric, row, width, self.app.glyphs)
+
+    @on(RunTable.Highlighted)
+    def _highlighted(self, event: RunTable.Highlighted) -> None:
+        self.preview.show(event.row, self._listing, self.app.clock_ns())
+
+    @on(RunTable.Opened)
+    def _opened(self, event: RunTable.Opened) -> None:
+        self.app.open_run(event.row.run_id)
+
+    @on(RunTable.Marked)
+    def _marked(self) -> None:
+        self._show()
+
+    def on_resize(self) -> None:
+        width = self.size.width
+        self.preview.display = width >= PREVIEW_FROM
+        self.preview.styles.width = min(width - TABLE_LEAST, width * 2 // 5)
+        self.call_after_refresh(self._show)
+
+    # -- filter -------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        self.filter_bar.begin()
+
+    def action_clear_filter(self) -> None:
+        self.filter_bar.action_clear()
+
+    @on(FilterBar.Left)
+    def _filter_left(self) -> None:
+        self.table.focus()
+
+    @on(FilterBar.Changed)
+    def _filter_changed(self, event: FilterBar.Changed) -> None:
+        """The last filter that could be understood stays in force while another is being typed."""
+        try:
+            self._filter = parse(event.text)
+            self._problem = ""
+        except FilterError as error:
+            self._problem = str(error)
+        self._show()
+
+    # -- order --------------------------------------------------------------------------------------
+
+    def action_sort_menu(self) -> None:
+        from canopy_tui.screens.choose import ChooseScreen
+
+        choices = [(key, words) for key, words in SORT_KEYS.items() if self._can_sort(key)]
+        self.app.push_screen(ChooseScreen("Sort by", choices, self._order.key, again="s"), self._sort_chosen)
+
+    def _can_sort(self, key: str) -> bool:
+        if key == "project":
+            return self._listing.several_projects
+        return key != "host" or self._listing.several_hosts
+
+    def _sort_chosen(self, key: str | None) -> None:
+        if key is not None:
+            self.sort(key)
+
+    def sort(self, key: str) -> None:
+        """Sort by ``key``; by the present key again: the other way round."""
+        if key == self._order.key:
+            self._order = Order(key, not self._order.descending)
+        else:
+            self._order = natural_order(key, self._listing)
+        self._show()
+
+    def action_sort_by(self, step: int) -> None:
+        keys = ["start", *(column.key for column in self.table.columns if column.key in SORT_KEYS)]
+        place = keys.index(self._order.key) if self._order.key in keys else 0
+        self._order = natural_order(keys[(place + step) % len(keys)], self._listing)
+        self._show()
+
+    @on(RunHeader.Clicked)
+    def _header_clicked(self, event: RunHeader.Clicked) -> None:
+        if event.key in SORT_KEYS:
+            self.sort(event.key)
+
+    def action_copy_ids(self) -> None:
+        """Copy the ids of the marked runs, else of the one under the cursor, one a line."""
+        row = self.table.row
+        ids = [str(one.run_id) for one in self.app.listed if one.run_id in self.table.marked]
+        if not ids and row is not None:
+            ids = [str(row.run_id)]
+        self.app.copy_to_clipboard("\n".join(ids))
+        self.notify(f"copied {fmt.plural(len(ids), 'id')}", markup=False)
+
+    # -- main metric --------------------------------------------------------------------------------
+
+    def action_metric(self) -> None:
+        row = self.table.row
+        if row is None:
+            return
+        from canopy_tui.screens.choose import ChooseScreen
+
+        project = row.project
+        names = {
+            metric.name: metric.order
+            for other in self._listing.rows
+            if other.project == project
+            for metric in other.metrics.values()
+        }
+        if not names:
+            self.notify("this project's runs have logged no metric yet", markup=False)
+            return
+        options = [(name, name) for name in sorted(names, key=lambda name: (names[name], name))]
+        current = self._listing.main_metrics.get(project, "")
+        title = f"Main metric of {fmt.middle_ellipsis(fmt.clean(project), 30)}"
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                self.app.view.choose_main_metric(project, name)
+                self._listing = Listing.of(self._listing.rows, self.app.view.main_metrics)
+                self._show()
+
+        self.app.push_screen(ChooseScreen(title, options, current, again="m"), chosen)

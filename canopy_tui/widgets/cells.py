@@ -1,0 +1,55 @@
+"""From pure cells to what Textual draws: tones become the component styles of a widget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from canopy_tui.listing import TONES, Cell, Column, Piece
+
+TONE_CLASSES = {f"cell--{tone}" for tone in TONES}
+
+TONE_CSS = """
+    & > .cell--muted { color: $text-muted; }
+    & > .cell--faint { color: $foreground 25%; }
+    & > .cell--bad { color: $text-error; }
+    & > .cell--curve { color: $primary; }
+    & > .cell--band { color: $primary 45%; }
+    & > .cell--waiting { color: $warning; }
+    & > .cell--waiting-band { color: $warning 45%; }
+    & > .cell--accent { color: $primary; text-style: bold; }
+"""
+"""One look for every widget with cells; goes into its DEFAULT_CSS."""
+
+
+def tone_styles(widget: Widget) -> dict[str, Style]:
+    """The style of each tone in ``widget``, without a background: a line brings its own."""
+    styles = {tone: foreground(widget, f"cell--{tone}") for tone in TONES}
+    styles[""] = Style.null()
+    return styles
+
+
+def foreground(widget: Widget, component: str) -> Style:
+    """The colour and weight of a component, blended with the widget's background where it is translucent."""
+    whole = widget.get_component_rich_style(component)
+    return Style(color=whole.color, bold=whole.bold)
+
+
+def row_of(columns: Iterable[Column], cells: Iterable[Cell]) -> list[Piece]:
+    """The cells of a line with the gaps between their columns."""
+    pieces: list[Piece] = []
+    for column, cell in zip(columns, cells, strict=True):
+        if column.gap:
+            pieces.append(Piece(" " * column.gap))
+        pieces.extend(cell)
+    return pieces
+
+
+def strip_of(pieces: Iterable[Piece], styles: dict[str, Style], base: Style, width: int) -> Strip:
+    """A line of exactly ``width`` cells. The texts are drawn as they are: nothing in them is markup."""
+    segments = [Segment(piece.text, base + styles[piece.tone]) for piece in pieces if piece.text]
+    return Strip(segments).adjust_cell_length(width, base)

@@ -1,0 +1,67 @@
+"""The line that always says where the data comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from canopy_tui import format as fmt
+from canopy_tui.listing import Piece, ascii_only
+from canopy_tui.status import status_pieces
+from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from wal.source import Connection, StoreStatus
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp
+
+
+class StatusLine(Widget):
+    """``Cassandra 127.0.0.1:9042 up``; with what happened and the remedy when it is not.
+
+    Follows the app's ``store_status`` by itself; a screen whose own reading fails sets ``failure``.
+    """
+
+    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
+    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
+    DEFAULT_CSS = f"StatusLine {{ height: 1; padding: 0 1; {TONE_CSS} }}"
+
+    status: reactive[StoreStatus] = reactive(StoreStatus(Connection.LOCAL_ONLY))
+    failure: reactive[str] = reactive("")
+    """Why what is on the screen is not up to date; empty when it is."""
+
+    def on_mount(self) -> None:
+        self._follow(self.app.store_status)
+        self.app.status_changed.subscribe(self, self._follow)
+
+    def _follow(self, status: StoreStatus) -> None:
+        self.status = status
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
+        pieces = status_pieces(self.status, self.app.clock_ns(), self.failure)
+        if not self.app.unicode:
+            pieces = [Piece(ascii_only(text.replace("·", "-")), tone) for text, tone in pieces]
+        pieces = clip(pieces, self.size.width, "…" if self.app.unicode else "~")
+        return strip_of(pieces, tone_styles(self), self.rich_style, self.size.width)
+
+
+def clip(pieces: list[Piece], width: int, ellipsis: str = "…") -> list[Piece]:
+    """The pieces in at most ``width`` cells; what does not fit ends in the ellipsis."""
+    kept: list[Piece] = []
+    room = width
+    for text, tone in pieces:
+        taken = fmt.cells(text)
+        if taken <= room:
+            kept.append(Piece(text, tone))
+            room -= taken
+            continue
+        head = ""
+        for char in text:
+            if fmt.cells(head + char) > room - fmt.cells(ellipsis):
+                break
+            head += char
+        kept.append(Piece(head + ellipsis if room else "", tone))
+        break
+    return kept
