@@ -71,6 +71,8 @@ class StreamRow:
     first_step: int
     last_step: int
     acked: tuple[tuple[int, int], ...] | None = None
+    problem: str = ""
+    """A sentence for the user when a part of the stream cannot be read here (corrupt, newer format)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class RunRow:
     shipped: bool | None = None
     local: bool = False
     """True when this machine's log directory holds at least one stream of the run."""
+    problem: str = ""
+    """A sentence for the user when a part of the run cannot be read here; what is shown is the rest."""
 
 
 @dataclass(frozen=True, slots=True)
