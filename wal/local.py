@@ -1,0 +1,144 @@
+"""The reading protocol, answered from the log directory alone.
+
+Listing runs needs the standard library only; numpy is imported by the first question for points.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from wal.catalog import Catalog
+from wal.pace import WINDOW_S, Pace, local_pace
+from wal.rarerecords import RareRecords
+from wal.record import CorruptRecord, Kind, Record, unpack_topology
+from wal.runrows import newest_info, run_row, stream_row
+from wal.segment import read_records, read_rows
+from wal.segmentindex import SegmentIndex
+from wal.source import Points, RunDetail, RunRow, SourceError, TopologyRow
+from wal.streamreader import UNREADABLE
+from wal.streams import StreamEntry
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was found in a stream beyond its catalogue entry."""
+
+    index: SegmentIndex
+    rare: RareRecords = field(default_factory=RareRecords)
+
+
+class LocalSource:
+    """Reads the runs of one log directory. Implements :class:`wal.source.Source`.
+
+    A segment that cannot be read leaves its records out of an answer; the stream's ``problem`` says so.
+    """
+
+    def __init__(self, log_dir: Path, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self.catalog = Catalog(log_dir, clock_ns)
+        self._known: dict[UUID, _Known] = {}
+        self._guard = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the catalogue's cache."""
+        self.catalog.close()
+
+    def runs(self, limit: int | None = None) -> Sequence[RunRow]:
+        """Runs newest first by start."""
+        return self.catalog.run_rows(limit)
+
+    def run(self, run_id: UUID) -> RunDetail:
+        """One run with its config, streams and the catalogue of its metrics. KeyError when it is not here."""
+        streams = self._streams(run_id)
+        summary: dict[str, object] = {}
+        for stream in streams:
+            summary.update(self._rare(stream).summary)
+        row = run_row(streams)
+        return RunDetail(
+            row=row,
+            config=newest_info(streams).config,
+            summary=summary,
+            streams=tuple(map(stream_row, streams)),
+            metrics=row.metrics,
+        )
+
+    def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
+        """The points of a metric in a stream after a seq. Empty for a metric that is not there."""
+        from wal.points import join, segment_points  # numpy: listing runs works without it
+
+        stream = self._stream(run_id, stream_id)
+        parts: list[Points] = []
+        for path in self._index(stream).after(after_seq):
+            try:
+                parts.append(segment_points(path, metric, after_seq))
+            except UNREADABLE:
+                continue
+        return join(parts)
+
+    def records(
+        self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None
+    ) -> Sequence[Record]:
+        """Whole records after a seq, in seq order."""
+        found: list[Record] = []
+        for path in self._index(self._stream(run_id, stream_id)).after(after_seq):
+            wanted = None if limit is None else limit - len(found)
+            if wanted == 0:
+                break
+            try:
+                found.extend(read_records(path, after_seq, wanted))
+            except (*UNREADABLE, CorruptRecord):
+                continue
+        return found
+
+    def topologies(self, run_id: UUID) -> Sequence[TopologyRow]:
+        """Topology snapshots, newest first."""
+        rows = [row for stream in self._streams(run_id) for row in self._rare(stream).topologies]
+        return sorted(rows, key=lambda row: (row.ts, row.seq), reverse=True)
+
+    def topology(self, run_id: UUID, stream_id: UUID, seq: int) -> dict[str, object]:
+        """The body of one snapshot. KeyError when there is none with that seq."""
+        for path in self._index(self._stream(run_id, stream_id)).after(seq - 1):
+            try:
+                rows = read_rows(path, seq - 1, 1).rows
+                if rows and rows[0][0] == seq and rows[0][1] == Kind.TOPOLOGY:
+                    return unpack_topology(rows[0][5])
+            except (*UNREADABLE, CorruptRecord) as error:
+                raise SourceError(str(error)) from None
+        raise KeyError(seq)
+
+    def recent(self, run_id: UUID, stream_id: UUID, seconds: float = WINDOW_S) -> Pace | None:
+        """The oldest and newest record of the stream's last ``seconds``; None without records."""
+        stream = self._stream(run_id, stream_id)
+        return local_pace(reversed(self._index(stream).after(0)), seconds)
+
+    def _streams(self, run_id: UUID) -> list[StreamEntry]:
+        streams = self.catalog.runs().get(run_id)
+        if not streams:
+            raise KeyError(run_id)
+        return streams
+
+    def _stream(self, run_id: UUID, stream_id: UUID) -> StreamEntry:
+        for stream in self._streams(run_id):
+            if stream.stream_id == stream_id:
+                return stream
+        raise KeyError(stream_id)
+
+    def _find(self, stream: StreamEntry) -> _Known:
+        with self._guard:
+            known = self._known.get(stream.stream_id)
+            if known is None:
+                known = self._known[stream.stream_id] = _Known(SegmentIndex(stream.directory))
+            return known
+
+    def _index(self, stream: StreamEntry) -> SegmentIndex:
+        return self._find(stream).index
+
+    def _rare(self, stream: StreamEntry) -> RareRecords:
+        known = self._find(stream)
+        with self._guard:
+            known.rare.follow(stream, known.index)
+            return known.rare
