@@ -1,0 +1,257 @@
+"""Reading runs and their streams and metrics from the catalogue. Records and points: :mod:`.pointreads`.
+
+Every request is bounded by the read profile's timeout (2 s) and raises :class:`StoreError`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from wal.cassandra.session import Session
+from wal.cassandra.writes import EVERY_RUN, to_milliseconds
+from wal.record import week_of
+from wal.source import MetricRow, RunDetail, RunRow, RunState, StreamRow
+from wal.summary import MetricSummary
+
+HEARTBEAT_FRESH_S: Final = 60.0
+"""A syncer beats every few seconds: after so long without, its machine is gone or cut off."""
+
+STREAMS_FRESH_S: Final = 0.5
+"""A screen asks for the same streams once per chart: one answer serves all charts of one look."""
+
+CLOCK_FRESH_S: Final = 30.0
+"""How long the measured distance between the server's clock and ours is used."""
+
+_RUN_FIELDS: tuple[str, ...] = (
+    "run_id", "project", "name", "status", "host", "start_time", "started_ns", "ended_ns", "last_ts",
+    "heartbeat", "step", "records", "acknowledged", "total_steps", "streams", "tags", "notes", "run_group",
+    "job_type", "revision", "deleted_at",
+)  # fmt: skip
+_DETAIL_FIELDS: tuple[str, ...] = (*_RUN_FIELDS, "config_json", "summary_json")
+_STREAM_FIELDS: Final = (
+    "stream", "rank", "host", "pid", "after_stream", "started_ns", "ended_ns", "status", "exit_code",
+    "heartbeat", "last_ts", "records", "first_step", "last_step", "acknowledged",
+)  # fmt: skip
+_METRIC_FIELDS: Final = ("metric", "stream", "position", "goal", "summary")
+
+
+class CatalogueReader:
+    """What there is to read; :class:`wal.cassandra.pointreads.Reader` adds the records themselves."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.keyspace = session.settings.keyspace
+        self._guard = threading.Lock()
+        self._streams_seen: dict[UUID, tuple[float, tuple[StreamRow, ...]]] = {}
+        self._clock: tuple[float, float] | None = None  # when measured (monotonic), server's minus monotonic
+        self._curves: dict[UUID, tuple[int, Mapping[str, MetricRow]]] = {}  # by revision of the run's row
+
+    # -- the list ------------------------------------------------------------------------------------
+
+    def runs(self, limit: int | None = None) -> list[RunRow]:
+        """Runs newest first, deleted ones left out, one row per run id."""
+        found: dict[UUID, dict[str, Any]] = {}
+        for row in self._listed():
+            # A sign of life may arrive before the row that it belongs to: then there is no project yet.
+            if row["deleted_at"] is None and row["project"] is not None:
+                found.setdefault(row["run_id"], row)
+            if limit is not None and len(found) >= limit:
+                break
+        self._learn_curves(found.values())
+        now_s = self.server_clock_s() if found else 0.0
+        return [_run_row(row, now_s, self._curves[run_id][1]) for run_id, row in found.items()]
+
+    def _listed(self) -> Iterable[dict[str, Any]]:
+        """Rows of the list, newest first, week by week."""
+        weeks = self.session.read(f"SELECT week FROM {self.keyspace}.run_weeks WHERE scope = ?", [EVERY_RUN])
+        cql = f"SELECT {', '.join(_RUN_FIELDS)} FROM {self.keyspace}.runs_by_week WHERE week = ?"
+        for (week,) in weeks:
+            for row in self.session.iterate(cql, [week]):
+                yield dict(zip(_RUN_FIELDS, row, strict=True))
+
+    def _learn_curves(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Read the curves of those runs whose row has changed since it was last read."""
+        changed = [row for row in rows if self._curves.get(row["run_id"], (None,))[0] != row["revision"]]
+        keys = [(_week(row), row["start_time"], row["run_id"]) for row in changed]
+        answers = self.session.read_many(
+            f"SELECT metrics, goals, curves FROM {self.keyspace}.runs_by_week "
+            "WHERE week = ? AND start_time = ? AND run_id = ?",
+            keys,
+        )
+        for row, answer in zip(changed, answers, strict=True):
+            names, goals, curves = answer[0] if answer else (None, None, None)
+            metrics = _listed_metrics(names or (), dict(goals or {}), dict(curves or {}))
+            self._curves[row["run_id"]] = (row["revision"], metrics)
+
+    # -- one run -------------------------------------------------------------------------------------
+
+    def run(self, run_id: UUID) -> RunDetail:
+        """One run with its config, streams and metrics. KeyError when it is not here, or was deleted."""
+        rows = self.session.read(
+            f"SELECT {', '.join(_DETAIL_FIELDS)} FROM {self.keyspace}.training_runs WHERE run_id = ?",
+            [run_id],
+        )
+        row = dict(zip(_DETAIL_FIELDS, rows[0], strict=True)) if rows else {}
+        if row.get("project") is None or row["deleted_at"] is not None:
+            raise KeyError(run_id)
+        streams = self.stream_rows(run_id)
+        metrics = self._metrics(run_id, streams)
+        return RunDetail(
+            row=_run_row(row, self.server_clock_s(), metrics),
+            config=_object(row["config_json"]),
+            summary=_object(row["summary_json"]),
+            streams=streams,
+            metrics=metrics,
+        )
+
+    def stream_rows(self, run_id: UUID) -> tuple[StreamRow, ...]:
+        """The streams of a run by start; at most :data:`STREAMS_FRESH_S` old. KeyError for an unknown run."""
+        now = time.monotonic()
+        known = self._streams_seen.get(run_id)
+        if known is not None and now - known[0] < STREAMS_FRESH_S:
+            return known[1]
+        rows = self.session.read(
+            f"SELECT {', '.join(_STREAM_FIELDS)} FROM {self.keyspace}.run_streams WHERE run_id = ?", [run_id]
+        )
+        clock_s = self.server_clock_s()
+        found = [_stream_row(run_id, dict(zip(_STREAM_FIELDS, row, strict=True)), clock_s) for row in rows]
+        streams = tuple(sorted(filter(None, found), key=lambda s: (s.started_ns, s.stream_id)))
+        if not streams:
+            raise KeyError(run_id)
+        with self._guard:
+            self._streams_seen = {
+                other: seen for other, seen in self._streams_seen.items() if now - seen[0] < STREAMS_FRESH_S
+            }
+            self._streams_seen[run_id] = (now, streams)
+        return streams
+
+    def stream_row(self, run_id: UUID, stream_id: UUID) -> StreamRow:
+        """One stream. KeyError when the run or the stream is not here."""
+        for stream in self.stream_rows(run_id):
+            if stream.stream_id == stream_id:
+                return stream
+        raise KeyError(stream_id)
+
+    def _metrics(self, run_id: UUID, streams: Sequence[StreamRow]) -> dict[str, MetricRow]:
+        """The metrics of a run, in the order of first logging. Rank 0 stands for the run: another rank's
+        stream counts only for metrics that no stream of rank 0 has."""
+        rows = self.session.read(
+            f"SELECT {', '.join(_METRIC_FIELDS)} FROM {self.keyspace}.run_metrics WHERE run_id = ?", [run_id]
+        )
+        by_stream: dict[UUID, list[tuple[int, str, str | None, bytes]]] = {}
+        for name, stream, position, goal, summary in rows:
+            by_stream.setdefault(stream, []).append((position, name, goal, summary))
+        merged: dict[str, tuple[int, str | None, MetricSummary]] = {}
+        for stream in sorted(streams, key=lambda s: (s.rank, s.started_ns)):
+            for _, name, goal, packed in sorted(by_stream.get(stream.stream_id, ()), key=lambda m: m[:2]):
+                summary = MetricSummary.unpack(packed)
+                known = merged.setdefault(name, (stream.rank, goal, summary))
+                if known[2] is not summary and known[0] == stream.rank:
+                    known[2].merge(summary)
+        return {
+            name: MetricRow(name, goal, summary, order)
+            for order, (name, (_, goal, summary)) in enumerate(merged.items())
+        }
+
+    def server_clock_s(self) -> float:
+        """The server's clock, seconds since the epoch: whether a run is alive does not depend on two machines
+        agreeing on the time."""
+        now = time.monotonic()
+        if self._clock is None or now - self._clock[0] > CLOCK_FRESH_S:
+            rows = self.session.read("SELECT toUnixTimestamp(now()) FROM system.local")
+            middle = (now + time.monotonic()) / 2
+            self._clock = (middle, rows[0][0] / 1000 - middle)
+        return time.monotonic() + self._clock[1]
+
+
+def _week(row: Mapping[str, Any]) -> int:
+    return week_of(to_milliseconds(row["start_time"]))
+
+
+def _listed_metrics(
+    names: Sequence[str], goals: Mapping[str, str], curves: Mapping[str, bytes]
+) -> Mapping[str, MetricRow]:
+    order = {name: position for position, name in enumerate(names)}
+    rows = [
+        MetricRow(name, goals.get(name), MetricSummary.unpack(packed), order.get(name, len(order)))
+        for name, packed in curves.items()
+    ]
+    return {row.name: row for row in sorted(rows, key=lambda row: row.order)}
+
+
+def _run_row(row: Mapping[str, Any], now_s: float, metrics: Mapping[str, MetricRow]) -> RunRow:
+    records, acknowledged = row["records"] or 0, row["acknowledged"] or 0
+    state = _state(row, now_s)
+    return RunRow(
+        run_id=row["run_id"],
+        project=row["project"],
+        name=row["name"] or "",
+        state=state,
+        host=row["host"] or "",
+        started_ns=row["started_ns"] or 0,
+        ended_ns=None if state in (RunState.RUNNING, RunState.STALE) else row["ended_ns"],
+        last_ts_ns=row["last_ts"] or 0,
+        step=row["step"] or 0,
+        records=records,
+        metrics=metrics,
+        tags=tuple(row["tags"] or ()),
+        notes=row["notes"] or "",
+        group=row["run_group"] or "",
+        job_type=row["job_type"] or "",
+        total_steps=row["total_steps"],
+        streams=row["streams"] or 1,
+        unshipped=max(records - acknowledged, 0),
+        shipped=True,
+    )
+
+
+def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow | None:
+    if row["started_ns"] is None:  # a sign of life that arrived before the registration
+        return None
+    seqs = list(row["acknowledged"] or ())
+    heartbeat = row["heartbeat"]
+    return StreamRow(
+        stream_id=row["stream"],
+        run_id=run_id,
+        rank=row["rank"] or 0,
+        host=row["host"] or "",
+        pid=row["pid"] or 0,
+        after=row["after_stream"],
+        state=_state(row, now_s),
+        exit_code=row["exit_code"],
+        started_ns=row["started_ns"],
+        ended_ns=row["ended_ns"],
+        heartbeat_ns=to_milliseconds(heartbeat) * 1_000_000 if heartbeat is not None else 0,
+        last_ts_ns=row["last_ts"] or 0,
+        records=row["records"] or 0,
+        first_step=row["first_step"] or 0,
+        last_step=row["last_step"] or 0,
+        acked=tuple(zip(seqs[::2], seqs[1::2], strict=True)),
+    )
+
+
+def _state(row: Mapping[str, Any], now_s: float) -> RunState:
+    """The state as written; but nobody says any more that a running one runs when the signs of life stop."""
+    try:
+        state = RunState(row["status"])
+    except ValueError:
+        return RunState.STALE
+    if state is not RunState.RUNNING:
+        return state
+    heartbeat = row["heartbeat"]
+    seen_s = to_milliseconds(heartbeat) / 1000 if heartbeat is not None else (row["last_ts"] or 0) / 1e9
+    return RunState.RUNNING if now_s - seen_s < HEARTBEAT_FRESH_S else RunState.STALE
+
+
+def _object(text: str | None) -> Mapping[str, object]:
+    """JSON that another program may have written: whatever is not an object is shown as none."""
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
