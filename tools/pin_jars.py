@@ -1,4 +1,4 @@
-"""Pin a Cassandra version: resolve it once and write the list of its jars, with sizes and SHA-256, for the wheel.
+"""Pin a Cassandra version: resolve it once and write the list of its jars with their SHA-256.
 
     python tools/pin_jars.py 5.0.5 > wal/cassandra/jars-5.0.txt
 

@@ -42,7 +42,7 @@ class Download:
         self._counted = 0
 
     def run(self) -> None:
-        """Bring the jar; a second copy is asked for when the first has the wrong content. Raises NodeError."""
+        """Bring the jar; one with the wrong content is asked for once more. Raises NodeError."""
         self.target.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
             self._bring_part()
@@ -53,8 +53,8 @@ class Download:
                 return
             self._discard()
         raise NodeError(
-            f"{self.jar.file_name} from {self.url} does not have the pinned SHA-256, twice: the repository or "
-            "something on the way changes it; try another network or CANOPY_MAVEN_REPOSITORY."
+            f"{self.url} does not have the pinned SHA-256, twice: the repository or something on the way "
+            "changes it; try another network or CANOPY_MAVEN_REPOSITORY."
         )
 
     def _bring_part(self) -> None:
@@ -78,7 +78,8 @@ class Download:
                 failures = 0
             elif failures == len(BACKOFF_SECONDS):
                 raise NodeError(
-                    f"Cassandra's jars cannot be downloaded ({_reason(problem)}): check the network, then try again"
+                    f"Cassandra's jars cannot be downloaded ({_reason(problem)}): "
+                    "check the network, then try again."
                 )
             else:
                 self._stop.wait(BACKOFF_SECONDS[failures])

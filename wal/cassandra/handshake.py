@@ -45,7 +45,7 @@ def in_use(host: str, port: int) -> bool:
 
 
 def free_port(host: str, wanted: int | None, *others: int) -> int:
-    """``wanted`` when nothing listens there, else the first free of ``others``, else any free port of ``host``."""
+    """The first of the ports given that is free on ``host``, else any free one."""
     for port in (wanted, *others):
         if port and not in_use(host, port):
             return port

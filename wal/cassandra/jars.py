@@ -1,8 +1,8 @@
 """The server's jars: a pinned list per version, downloaded once, checked by SHA-256 each time they are used.
 
 Nothing is resolved on a user's machine: ``jars-<version>.txt`` beside this module (written by
-``tools/pin_jars.py``) names every jar with its size and SHA-256, and a Maven repository keeps each at a path made
-of its coordinates.
+``tools/pin_jars.py``) names every jar with its size and SHA-256, and a Maven repository keeps each at a
+path made of its coordinates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,12 +95,12 @@ def fetch(
     *,
     repository: str | None = None,
     cache: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda _done, _total: None,
 ) -> list[Path]:
     """The class path of a version, in order; what is missing or damaged is downloaded first.
 
-    ``repository`` is a Maven repository's URL (default: :func:`repository_url`). A cut download goes on where it
-    stopped, in this call or in a later one; two processes do not download at once. Raises NodeError.
+    ``repository`` is a Maven repository's URL (default: :func:`repository_url`). A cut download goes on
+    where it stopped, in this call or in a later one; two processes do not download at once. Raises NodeError.
     """
     return fetch_jars(pinned(version), repository=repository, cache=cache, progress=progress)
 
@@ -154,7 +154,7 @@ def is_whole(jar: Jar, path: Path) -> bool:
 
 def _missing(jars: list[Jar], folder: Path) -> list[Jar]:
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
-        whole = list(pool.map(lambda jar: is_whole(jar, folder / jar.path), jars))
+        whole = list(pool.map(is_whole, jars, [folder / jar.path for jar in jars]))
     return [jar for jar, here in zip(jars, whole, strict=True) if not here]
 
 
@@ -162,13 +162,13 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes + SPARE_BYTES:
         raise NodeError(
-            f"Cassandra needs {(needed_bytes + SPARE_BYTES) // 10**6} MB in {folder}, and "
-            f"{free_bytes // 10**6} MB are free: make room, or set XDG_CACHE_HOME to a folder on another disk."
+            f"Cassandra needs {(needed_bytes + SPARE_BYTES) // 10**6} MB in {folder}, "
+            f"and {free_bytes // 10**6} MB are free: make room, or set XDG_CACHE_HOME to a folder on another disk."
         )
 
 
 @contextmanager
-def _only_downloader(folder: Path, jars: list[Jar], progress: Progress) -> Iterator[None]:
+def _only_downloader(folder: Path, jars: list[Jar], progress: Progress) -> Generator[None]:
     """Hold the cache's lock; while another process downloads, report what it has got so far."""
     total = sum(jar.size for jar in jars)
     with (folder / "lock").open("w") as lock:

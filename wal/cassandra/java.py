@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wal.cassandra.noderecord import NodeError
 
-# The versions that Cassandra 4.1 and 5.0 start on (4.1 starts on 17 as well, though it is official on 11 only).
+# The versions that Cassandra 4.1 and 5.0 start on (4.1 starts on 17 too, though it is official on 11 only).
 USABLE_MAJORS = (17, 11)
 
 

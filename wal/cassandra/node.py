@@ -1,7 +1,7 @@
 """The user's own Cassandra node: :func:`up`, :func:`down`, :func:`kill`, :func:`managed`.
 
-A node of a name keeps its data in the platform's data directory and its record in the state directory, and goes
-on when the process that started it ends.
+A node of a name keeps its data in the platform's data directory and its record in the state directory, and
+goes on when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +57,9 @@ __all__ = [
 # How often the record is rewritten while jars come: often enough for a bar, seldom enough for a disk.
 RECORD_SECONDS = 0.25
 
+# The servers that this process started, by pid: as their parent it has to hear of their end.
+_children: dict[int, Node] = {}
+
 
 def data_dir(name: str) -> Path:
     """Where the node of that name keeps everything."""
@@ -74,9 +77,9 @@ def up(
 ) -> NodeRecord:
     """Start the node of that name, or find it running; returns when it answers CQL. Raises NodeError.
 
-    ``version`` is "5.0" or "4.1" (default: what its data was written by, else ``CANOPY_CASSANDRA_VERSION``, else
-    5.0). ``port`` None takes the last one, else 9042, else a free one. ``progress`` is called with the record at
-    every change. Safe to call from several processes: one starts it, the others wait.
+    ``version`` is "5.0" or "4.1" (default: what its data was written by, else ``CANOPY_CASSANDRA_VERSION``,
+    else 5.0). ``port`` None takes the last one, else 9042, else a free one. ``progress`` is called with the
+    record at every change. Safe to call from several processes: one starts it, the others wait.
     """
     check_name(name)
     with _only_starter(name, progress):
@@ -137,6 +140,7 @@ class _Start:
         try:
             self._node.start(self._downloaded)
             pid = self._node.pid
+            _children[pid] = self._node
             self._set("starting", "0 s", pid=pid, identity=process_identity(pid), started_ns=time.time_ns())
             self._node.wait_ready(tick=lambda seconds: self._set("starting", f"{seconds:.0f} s"))
             self._set("up", "")
@@ -187,6 +191,8 @@ def _end(name: str, first_signal: signal.Signals, seconds: float, detail: str) -
         _signal(record, signal.SIGKILL)
         if not _gone(record, STOP_SECONDS):
             raise NodeError(f"Process {record.pid} of the node {name!r} does not end, not even when killed.")
+    if child := _children.pop(record.pid, None):
+        child.kill()  # it is gone: this reaps it
     ended = replace(record, state="down", detail=detail, pid=0, identity=None)
     write_record(ended)
     return ended
@@ -215,7 +221,7 @@ def _gone(record: NodeRecord, seconds: float) -> bool:
 
 
 @contextmanager
-def _only_starter(name: str, progress: Callable[[NodeRecord], None]) -> Iterator[None]:
+def _only_starter(name: str, progress: Callable[[NodeRecord], None]) -> Generator[None]:
     """Hold the right to start this node; while another process holds it, pass on what that one reports."""
     folder = nodes_dir()
     try:

@@ -1,7 +1,7 @@
 """What is written down about a node that Canopy started, so that every process of the user can find it.
 
-One JSON file a node in the state directory. Cheap to import and to read: the standard library only, no driver,
-no network, but for the rare moment described at :func:`managed`.
+One JSON file a node in the state directory. Cheap to import and to read: the standard library only, no
+driver, no network but for the rare moment described at :func:`managed`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from wal.paths import state_dir
 
 NodeState = Literal["downloading", "starting", "up", "down", "failed"]
 
-# `up` rewrites the record about once a second while a node starts; older than this, nobody is waiting with it.
+# `up` rewrites the record once a second while a node starts; an older one has nobody who waits with it.
 ABANDONED_AFTER_NS = 5 * 10**9
 
 
 class NodeError(Exception):
-    """A node cannot be had. ``sentence`` says why and what to do; ``log_lines`` are the last ones of its log."""
+    """A node cannot be had. ``sentence`` says why and what to do; ``log_lines`` are the end of its log."""
 
     def __init__(self, sentence: str, log_lines: tuple[str, ...] = ()) -> None:
         self.sentence = sentence
@@ -36,9 +36,9 @@ class NodeError(Exception):
 class NodeRecord:
     """A managed node as it was last written down.
 
-    ``pid`` is the process that the state hangs on: the downloading one, then the node's own; ``identity`` tells
-    it from a later process with the same number. ``detail`` is short and for people: "41/66 MB", "9 s", or why
-    it failed. ``done_bytes`` and ``total_bytes`` are those of the download.
+    ``pid`` is the process that the state hangs on: the downloading one, then the node's own; ``identity``
+    tells it from a later process with the same number. ``detail`` is short and for people: "41/66 MB",
+    "9 s", or why it failed. ``done_bytes`` and ``total_bytes`` are those of the download.
     """
 
     name: str
@@ -118,16 +118,14 @@ def managed(name: str = "default") -> NodeRecord | None:
 
 
 def process_identity(pid: int) -> str | None:
-    """What tells this process from an earlier or later one with its number; None when it is gone or a zombie."""
+    """What tells this process from any other that had its number; None when it is gone or a zombie."""
     if pid <= 0:
         return None
     try:
-        # The name in parentheses may hold anything, so count from the last one: state is the first field after
-        # it, the start in clock ticks since boot the twentieth.
-        after_name = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-        )
-        values = after_name.split()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The name in parentheses may hold anything, so count from the last one: the state is the first
+        # field after it, the start in clock ticks since boot the twentieth.
+        values = stat.rpartition(")")[2].split()
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return None if values[0] in "ZX" else f"{boot_id} {values[19]}"
     except OSError:

@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from wal.cassandra import jars
+from wal.cassandra.archive import ClassArchive
 from wal.cassandra.handshake import answers, free_port
 from wal.cassandra.java import find_java
 from wal.cassandra.nodeconfig import NodeSpec, command, write_files
@@ -46,6 +47,7 @@ class Node:
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
         self.process: subprocess.Popen[bytes] | None = None
+        self._archive: ClassArchive | None = None
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -77,8 +79,10 @@ class Node:
                 shutil.rmtree(self.spec.directory / "tmp", ignore_errors=True)
                 write_files(self.spec)
                 self.spec.log_file.unlink(missing_ok=True)
+                self._archive = ClassArchive(java, class_path, self.spec.directory / "tmp" / "classes")
+                arguments = command(self.spec, java, class_path, self._archive.options())
                 with self.spec.output_file.open("wb") as output:
-                    self._spawn(command(self.spec, java, class_path), output, lock)
+                    self._spawn(arguments, output, lock)
         except OSError as error:
             raise NodeError(
                 f"The node's files cannot be written in {self.spec.directory}: {error.strerror or error}."
@@ -87,7 +91,8 @@ class Node:
     def _spawn(self, arguments: list[str], output: IO[bytes], lock: IO[bytes]) -> None:
         """Start the process in a session of its own, so that it outlives its starter's terminal.
 
-        The server inherits the open lock file, so the directory stays locked until it is gone; the file names it.
+        The server inherits the open lock file, so the directory stays locked until it is gone; the file
+        says its process id.
         """
         self.process = subprocess.Popen(
             arguments,
@@ -104,7 +109,7 @@ class Node:
     def wait_ready(
         self, seconds: float = START_SECONDS, tick: Callable[[float], None] = lambda _seconds: None
     ) -> None:
-        """Wait until the node answers CQL; ``tick`` hears the seconds waited, once a second. Raises NodeError."""
+        """Wait until it answers CQL; ``tick`` hears the seconds waited, once a second. Raises NodeError."""
         started = time.monotonic()
         told = 0
         while not answers(*self.endpoint, timeout=1.0):
@@ -120,10 +125,12 @@ class Node:
                 told = int(waited)
                 tick(waited)
             time.sleep(POLL_SECONDS)
+        if self._archive:
+            self._archive.build_later()
 
     def kill(self) -> None:
         """kill -9, as a crash would; returns when the process is gone."""
-        if self.process and self.alive:
+        if self.process:
             self.process.kill()
             self.process.wait()
 
@@ -152,6 +159,8 @@ class Node:
         return last_lines(self.spec.log_file, lines) or last_lines(self.spec.output_file, lines)
 
     def _death(self) -> NodeError:
+        if self._archive:
+            self._archive.discard()
         return explain_death(self.spec, self.process.returncode if self.process else None)
 
     def _check_room(self) -> None:
@@ -168,14 +177,14 @@ class Node:
         before = data_version(self.spec.directory)
         if before is not None and _number(before) > _number(self.spec.version):
             raise NodeError(
-                f"The data in {self.spec.directory} was written by Cassandra {before}, which {self.spec.version} "
-                "cannot read: start the newer one, or use another --name."
+                f"The data in {self.spec.directory} was written by Cassandra {before}, "
+                f"which {self.spec.version} cannot read: start the newer one, or use another --name."
             )
         if before != self.spec.version:
             mark.write_text(self.spec.version, encoding="utf-8")
 
     @contextmanager
-    def _directory_lock(self) -> Iterator[IO[bytes]]:
+    def _directory_lock(self) -> Generator[IO[bytes]]:
         with (self.spec.directory / "lock").open("ab+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
