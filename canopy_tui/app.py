@@ -63,7 +63,7 @@ class CanopyApp(App[None]):
         (120, "-wide"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave canopy; runs and shipping go on"),
+        Binding("q,ctrl+q", "quit", "Quit", id="app.quit", tooltip="Leave canopy; runs and shipping go on"),
         Binding(
             "question_mark", "help", "Help", id="app.help", key_display="?", tooltip="The keys of this screen"
         ),

@@ -27,8 +27,13 @@ _TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "": 1}
 _COUNT_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
-}  # fmt: skip
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
 
 _PIECE = re.compile(r'"([^"]*)"?|\'([^\']*)\'?|(\s*(?:<=|>=|!=|[<>=])\s*)|(\s+)|([^\s"\'<>=!]+|!)')
 """A quoted text (the closing quote may still be missing: the user is typing), an operator with its spaces,
@@ -282,11 +287,11 @@ def _number(name: str, sign: str, value: str, unit: str) -> float:
 
 def _metrics_named(row: RunRow, name: str) -> list[MetricRow]:
     """The metric of that name, else those whose last part it is: ``loss`` finds ``val/loss``."""
-    exact = row.metrics.get(name)
-    if exact is not None:
-        return [exact]
+    # By name first: a source may make a metric's summary only when it is asked for.
+    if name in row.metrics:
+        return [row.metrics[name]]
     ending = f"/{name}"
-    return [metric for full, metric in row.metrics.items() if full.endswith(ending)]
+    return [row.metrics[full] for full in row.metrics if full.endswith(ending)]
 
 
 def _main(row: RunRow, context: Context, read: Callable[[MetricRow], float | None]) -> float | None:

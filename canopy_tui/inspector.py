@@ -48,6 +48,7 @@ def fact_lines(
         state += f" {dot} exit code {exit_code}"
     step = fmt.count(row.step) + (f" of {fmt.count(row.total_steps)}" if row.total_steps else "")
     facts = [
+        ("problem", row.problem, "bad"),
         ("state", state, "bad" if row.state in BAD_STATES else ""),
         ("project", row.project, ""),
         ("host", row.host, ""),

@@ -7,7 +7,7 @@ numpy or textual: ``ls`` must be quick.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from canopy_tui.filtering import duration_ns, last_sign_ns, sync_word
 from wal.goals import main_metric
 from wal.source import MetricRow, RunRow, RunState
 
-TONES = ("muted", "faint", "bad", "curve", "band", "waiting", "waiting-band", "accent")
+TONES = ("strong", "muted", "faint", "guide", "bad", "curve", "band", "waiting", "waiting-band", "accent")
 """What a piece of text is, for whoever gives it a colour. ``bad`` is kept for failed, crashed and NaN;
 ``waiting`` for what Cassandra has not acknowledged."""
 
@@ -64,13 +64,13 @@ class Listing:
     def of(cls, rows: Sequence[RunRow], chosen: Mapping[str, str] | None = None) -> Listing:
         """The listing of all runs; ``chosen`` are the main metrics that the user chose."""
         names: dict[str, dict[str, int]] = {}
-        for row in rows:  # newest first: what the latest runs log decides
+        for row in rows:  # newest first: the order in which the latest runs log decides
             known = names.setdefault(row.project, {})
-            for metric in row.metrics.values():
-                known.setdefault(metric.name, metric.order)
+            for place, name in enumerate(row.metrics):
+                known.setdefault(name, place)
         mains: dict[str, str] = {}
-        for project, orders in names.items():
-            main = main_metric(sorted(orders, key=orders.__getitem__), (chosen or {}).get(project))
+        for project, places in names.items():
+            main = main_metric(sorted(places, key=places.__getitem__), (chosen or {}).get(project))
             if main is not None:
                 mains[project] = main
         return cls(
@@ -78,6 +78,15 @@ class Listing:
             several_projects=len(names) > 1,
             several_hosts=len({row.host for row in rows if row.host}) > 1,
         )  # fmt: skip
+
+    def metric_names(self, project: str) -> list[str]:
+        """Every metric that a run of the project logged, in the order of first logging."""
+        places: dict[str, int] = {}
+        for row in self.rows:
+            if row.project == project:
+                for place, name in enumerate(row.metrics):
+                    places.setdefault(name, place)
+        return sorted(places, key=lambda name: (places[name], name))
 
     def narrow(self, rows: Sequence[RunRow]) -> Listing:
         """The same listing of fewer runs: columns that would say one thing only are not needed any more."""
@@ -307,52 +316,59 @@ def cell(
     column: Column, row: RunRow, listing: Listing, now_ns: int, sparkline: Sparkline, unicode: bool
 ) -> Cell:
     """What ``column`` says of ``row``, in exactly its width."""
-    width = column.width
     match column.key:
-        case "state":
-            return _fit(state_text(row.state, unicode), column, "bad" if row.state in BAD_STATES else "")
-        case "name":
-            name = fmt.clean(row.name)
-            return _fit(name or row.run_id.hex[-8:], column, "" if name else "muted", unicode)
-        case "project" | "host":
-            return _fit(
-                fmt.clean(row.project if column.key == "project" else row.host), column, "muted", unicode
-            )
         case "spark":
             metric = listing.main_of(row)
-            return (Piece(" " * width),) if metric is None else sparkline(metric, row, width)
-        case "last":
-            metric = listing.main_of(row)
-            return _value(None if metric is None else metric.summary.last, column)
-        case "best":
-            metric = listing.main_of(row)
-            best = None if metric is None else metric.best
-            return _value(None if best is None else best[0], column, "" if metric is None else "-")
-        case "step":
-            return _fit(fmt.count(row.step, width) if row.records else "", column)
-        case "duration":
-            return _fit(fmt.duration(duration_ns(row, now_ns)), column, "muted")
-        case "age":
-            return _fit(fmt.age(now_ns - last_sign_ns(row)), column, "muted")
-        case "sync":
-            word = sync_word(row)
-            return _fit(sync_text(row, unicode), column, "" if word == "waiting" else "muted")
+            return (Piece(" " * column.width),) if metric is None else sparkline(metric, row, column.width)
+        case "last" | "best":
+            return (_fit(*_value(column, listing.main_of(row)), column, unicode),)
         case _:
-            return _fit(fmt.clean(" ".join(row.tags)), column, "muted", unicode)
+            return (_fit(*_words(column, row, now_ns, unicode), column, unicode),)
 
 
-def _value(value: float | None, column: Column, absent: str = "") -> Cell:
-    if value is None:
-        return _fit(absent, column, "muted")
-    return _fit(fmt.number(value, column.width), column, "bad" if is_bad(value) else "")
+def _words(column: Column, row: RunRow, now_ns: int, unicode: bool) -> tuple[str, str]:
+    """Text and tone of a column that is about the run itself."""
+    match column.key:
+        case "state":
+            return state_text(row.state, unicode), "bad" if row.state in BAD_STATES else ""
+        case "name":
+            name = fmt.clean(row.name)
+            return (name, "") if name else (row.run_id.hex[-8:], "muted")
+        case "step":
+            return fmt.count(row.step, column.width) if row.records else "", ""
+        case "sync":
+            return sync_text(row, unicode), "" if sync_word(row) == "waiting" else "muted"
+        case "duration":
+            return fmt.duration(duration_ns(row, now_ns)), "muted"
+        case "age":
+            return fmt.age(now_ns - last_sign_ns(row)), "muted"
+        case "project":
+            return fmt.clean(row.project), "muted"
+        case "host":
+            return fmt.clean(row.host), "muted"
+        case _:
+            return fmt.clean(" ".join(row.tags)), "muted"
 
 
-def _fit(text: str, column: Column, tone: str = "", unicode: bool = True) -> Cell:
+def _value(column: Column, metric: MetricRow | None) -> tuple[str, str]:
+    """Text and tone of the last or best value; a metric without a goal has no best."""
+    if metric is None:
+        return "", ""
+    if column.key == "last":
+        value = metric.summary.last
+    elif metric.best is None:
+        return "-", "muted"
+    else:
+        value = metric.best[0]
+    return fmt.number(value, column.width), "bad" if is_bad(value) else ""
+
+
+def _fit(text: str, tone: str, column: Column, unicode: bool) -> Piece:
     if not unicode:
         text = ascii_only(text)
     text = fmt.middle_ellipsis(text, column.width, "…" if unicode else "~")
     pad = " " * (column.width - fmt.cells(text))
-    return (Piece(pad + text if column.right else text + pad, tone),)
+    return Piece(pad + text if column.right else text + pad, tone)
 
 
 def ascii_only(text: str) -> str:
@@ -363,9 +379,18 @@ def ascii_only(text: str) -> str:
 def title_cell(column: Column, order: Order, unicode: bool) -> Cell:
     """A column's heading; that of the sort column carries the arrow and the accent."""
     if column.key != order.key:
-        return _fit(column.title, column, "muted", unicode)
+        return (_fit(column.title, "muted", column, unicode),)
     arrow = ("▾" if order.descending else "▴") if unicode else ("v" if order.descending else "^")
-    room = column.width - 1
-    title = fmt.middle_ellipsis(column.title, room - 1 if column.width > len(column.title) + 1 else room)
-    spaced = f"{title} {arrow}" if fmt.cells(title) + 2 <= column.width else f"{title}{arrow}"
-    return _fit(spaced, column, "accent", unicode)
+    gap = " " if fmt.cells(column.title) + 2 <= column.width else ""
+    title = fmt.middle_ellipsis(column.title, column.width - len(gap) - 1, "…" if unicode else "~")
+    return (_fit(f"{title}{gap}{arrow}", "accent", column, unicode),)
+
+
+def row_of(columns: Iterable[Column], cells: Iterable[Cell]) -> list[Piece]:
+    """The cells of a line with the gaps between their columns."""
+    pieces: list[Piece] = []
+    for column, cell in zip(columns, cells, strict=True):
+        if column.gap:
+            pieces.append(Piece(" " * column.gap))
+        pieces.extend(cell)
+    return pieces

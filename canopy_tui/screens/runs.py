@@ -38,6 +38,9 @@ TABLE_LEAST = 80
 """Columns that the list keeps beside the preview."""
 
 
+SORT_ASIDE = "Sort by the column to the left or right"
+
+
 class RunsScreen(Screen[None]):
     """Every run that the source knows."""
 
@@ -52,13 +55,13 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="runs.filter", key_display="/", tooltip="Filter as you type"),
+        Binding("escape", "clear_filter", show=False, id="runs.clear", tooltip="Drop the filter"),
         Binding("s", "sort_menu", "Sort", id="runs.sort", tooltip="Sort by …; twice turns the order round"),
-        Binding("comma", "sort_by(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column to the left"),
-        Binding("full_stop", "sort_by(1)", "Sort right", show=False, id="runs.sort_right", tooltip="Sort by the column to the right"),
+        Binding("comma", "sort_by(-1)", show=False, id="runs.sort_left", tooltip=SORT_ASIDE),
+        Binding("full_stop", "sort_by(1)", show=False, id="runs.sort_right", tooltip=SORT_ASIDE),
         Binding("m", "metric", "Metric", id="runs.metric", tooltip="Choose the main metric of the project"),
-        Binding("r", "refresh", "Refresh", show=False, id="runs.refresh", tooltip="Read the runs anew"),
-        Binding("escape", "clear_filter", "Clear filter", show=False, id="runs.clear", tooltip="Drop the filter"),
-    ]  # fmt: skip
+        Binding("r", "refresh", show=False, id="runs.refresh", tooltip="Read the runs anew"),
+    ]
 
     table = query_one(RunTable)
     header = query_one(RunHeader)
@@ -155,7 +158,9 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
 
     def _show_title(self, listing: Listing, shown: int) -> None:
         states = [row.state for row in listing.rows]
-        left = [Piece("canopy", "accent"), Piece(f"  {fmt.plural(shown, 'run')}")]
+        left = [Piece("canopy", "accent")]
+        if self._listing.rows:
+            left.append(Piece(f"  {fmt.plural(shown, 'run')}"))
         for state in (RunState.RUNNING, RunState.FAILED, RunState.CRASHED):
             number = states.count(state)
             if number:
@@ -166,7 +171,7 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
         self.title_bar.left = tuple(left)
         arrow = ("▾" if self._order.descending else "▴") if self.app.unicode else ""
         by = "newest first" if self._order == Order() else f"by {SORT_KEYS[self._order.key]} {arrow}".strip()
-        self.title_bar.right = (Piece(by, "muted"),)
+        self.title_bar.right = (Piece(by, "muted"),) if shown else ()
 
     def _spark_cell(self, metric: MetricRow, row: RunRow, width: int) -> Cell:
         return spark_cell(metric, row, width, self.app.glyphs)
@@ -265,16 +270,11 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
         from canopy_tui.screens.choose import ChooseScreen
 
         project = row.project
-        names = {
-            metric.name: metric.order
-            for other in self._listing.rows
-            if other.project == project
-            for metric in other.metrics.values()
-        }
+        names = self._listing.metric_names(project)
         if not names:
             self.notify("this project's runs have logged no metric yet", markup=False)
             return
-        options = [(name, name) for name in sorted(names, key=lambda name: (names[name], name))]
+        options = [(name, name) for name in names]
         current = self._listing.main_metrics.get(project, "")
         title = f"Main metric of {fmt.middle_ellipsis(fmt.clean(project), 30)}"
 

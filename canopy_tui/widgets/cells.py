@@ -9,15 +9,17 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from canopy_tui.listing import TONES, Cell, Column, Piece
+from canopy_tui.listing import TONES, Piece
 
 TONE_CLASSES = {f"cell--{tone}" for tone in TONES}
 
 TONE_CSS = """
+    & > .cell--strong { text-style: bold; }
     & > .cell--muted { color: $text-muted; }
     & > .cell--faint { color: $foreground 25%; }
+    & > .cell--guide { color: $foreground 12%; }
     & > .cell--bad { color: $text-error; }
-    & > .cell--curve { color: $primary; }
+    & > .cell--curve { color: $primary 85%; }
     & > .cell--band { color: $primary 45%; }
     & > .cell--waiting { color: $warning; }
     & > .cell--waiting-band { color: $warning 45%; }
@@ -37,16 +39,6 @@ def foreground(widget: Widget, component: str) -> Style:
     """The colour and weight of a component, blended with the widget's background where it is translucent."""
     whole = widget.get_component_rich_style(component)
     return Style(color=whole.color, bold=whole.bold)
-
-
-def row_of(columns: Iterable[Column], cells: Iterable[Cell]) -> list[Piece]:
-    """The cells of a line with the gaps between their columns."""
-    pieces: list[Piece] = []
-    for column, cell in zip(columns, cells, strict=True):
-        if column.gap:
-            pieces.append(Piece(" " * column.gap))
-        pieces.extend(cell)
-    return pieces
 
 
 def strip_of(pieces: Iterable[Piece], styles: dict[str, Style], base: Style, width: int) -> Strip:

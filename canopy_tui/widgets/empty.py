@@ -14,6 +14,9 @@ SNIPPET = ("import wal", 'with wal.init(project="digits") as run:', '    run.log
 """The three lines that make a first run; the README and the tests run them too."""
 
 
+MUTED = "$foreground-muted"
+
+
 class EmptyState(Static):
     """No runs yet, or none that pass the filter."""
 
@@ -21,25 +24,30 @@ class EmptyState(Static):
 
     def say_no_runs(self, log_dir: Path) -> None:
         where = fmt.middle_ellipsis(home_relative(log_dir), 60)
-        width = max(len(line) for line in SNIPPET)
-        snippet = "\n".join(line.ljust(width) for line in SNIPPET)
+        snippet = "\n".join(f"  {line}" for line in SNIPPET)
         self.update(
             Content.assemble(
-                ("No runs yet\n", "bold"), (f"looking in {where}\n\n", "$text-muted"),
-                ("Log one from Python\n", "$text-muted"), (f"{snippet}\n\n", "$primary"),
-                ("or run  ", "$text-muted"), "canopy demo            ", ("real training, to watch\n", "$text-muted"),
-                ("        ", "$text-muted"), "canopy cassandra up    ", ("a Cassandra to ship to ", "$text-muted"),
+                ("No runs yet\n", "bold"),
+                (f"The log directory is {where}\n\n", MUTED),
+                ("Log one from Python\n\n", MUTED),
+                (f"{snippet}\n\n", "$primary"),
+                ("or run\n\n", MUTED),
+                ("  canopy demo          ", "$primary"),
+                ("real training, to watch\n", MUTED),
+                ("  canopy cassandra up  ", "$primary"),
+                ("a Cassandra to ship to", MUTED),
             )
-        )  # fmt: skip
+        )
 
     def say_no_match(self, filter_text: str, runs: int) -> None:
         text = fmt.middle_ellipsis(fmt.clean(filter_text), 60)
         self.update(
             Content.assemble(
-                ("No run matches\n", "bold"), (f"{text}\n\n", "$primary"),
-                (f"esc clears the filter and shows {fmt.plural(runs, 'run')} again", "$text-muted"),
+                ("No run matches\n\n", "bold"),
+                (f"  {text}\n\n", "$primary"),
+                (f"esc clears the filter and shows {fmt.plural(runs, 'run')} again", MUTED),
             )
-        )  # fmt: skip
+        )
 
 
 def home_relative(path: Path) -> str:

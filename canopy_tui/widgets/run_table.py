@@ -15,8 +15,19 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from canopy_tui.listing import Cell, Column, Listing, Order, Piece, Sparkline, cell, columns_for, title_cell
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, foreground, row_of, strip_of, tone_styles
+from canopy_tui.listing import (
+    Cell,
+    Column,
+    Listing,
+    Order,
+    Piece,
+    Sparkline,
+    cell,
+    columns_for,
+    row_of,
+    title_cell,
+)
+from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, foreground, strip_of, tone_styles
 from wal.source import MetricRow, RunRow
 from wal.summary import MetricSummary
 
@@ -77,17 +88,29 @@ class RunTable(ScrollView, can_focus=True):
     }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,l", "open", "Open", id="runs.open", key_display="⏎", tooltip="Open the run"),
-        Binding("j,down", "move(1)", "Down", show=False, id="runs.down", tooltip="Next run", group=MOVE),
-        Binding("k,up", "move(-1)", "Up", show=False, id="runs.up", tooltip="Previous run", group=MOVE),
-        Binding("g,home", "move_to(0)", "Top", show=False, id="runs.top", tooltip="First run"),
-        Binding("G,end", "move_to(-1)", "Bottom", show=False, id="runs.bottom", tooltip="Last run"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="runs.page_up", tooltip="One screen up"),
+        Binding("enter,l", "open", "Open", id="runs.open", key_display="enter", tooltip="Open the run"),
         Binding(
-            "pagedown", "page(1)", "Page down", show=False, id="runs.page_down", tooltip="One screen down"
+            "j,down",
+            "move(1)",
+            "Down",
+            show=False,
+            id="runs.down",
+            tooltip="Next or previous run",
+            group=MOVE,
         ),
         Binding(
-            "space", "mark", "Mark", id="runs.mark", key_display="␣", tooltip="Mark the run, or unmark it"
+            "k,up", "move(-1)", "Up", show=False, id="runs.up", tooltip="Next or previous run", group=MOVE
+        ),
+        Binding("g,home", "move_to(0)", "Top", show=False, id="runs.top", tooltip="First or last run"),
+        Binding("G,end", "move_to(-1)", "Bottom", show=False, id="runs.bottom", tooltip="First or last run"),
+        Binding(
+            "pageup", "page(-1)", "Page up", show=False, id="runs.page_up", tooltip="A screen up or down"
+        ),
+        Binding(
+            "pagedown", "page(1)", "Page down", show=False, id="runs.page_down", tooltip="A screen up or down"
+        ),
+        Binding(
+            "space", "mark", "Mark", id="runs.mark", key_display="space", tooltip="Mark the run, or unmark it"
         ),
     ]
 

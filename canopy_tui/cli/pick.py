@@ -1,0 +1,74 @@
+"""Which run a person means by a few characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from canopy_tui import format as fmt
+from wal.record import run_uuid
+from wal.source import RunRow, SourceError
+
+LAST = "@last"
+SHORTEST_SUFFIX = 4
+"""Characters of an id's end that name a run: the start of a UUIDv7 is a time, so runs of one hour share it."""
+
+CANDIDATES_SHOWN = 12
+
+
+class PickError(SourceError):
+    """No run, or several, are meant. The message says what to write instead."""
+
+
+def short_id(row: RunRow) -> str:
+    """The end of the run's id, which tells runs apart where the beginning, a time, does not."""
+    return row.run_id.hex[-6:]
+
+
+def pick_run(rows: Sequence[RunRow], text: str) -> RunRow:
+    """The run that ``text`` names: ``@last``, a name, an id, an id's beginning, its end of four characters
+    or more, or the user's own id. ``rows`` come newest first. Raises :class:`PickError`.
+    """
+    if not rows:
+        raise PickError("there are no runs yet; 'canopy demo' makes some.")
+    if text == LAST:
+        return rows[0]
+    for found in (_by_whole_id(rows, text), [row for row in rows if row.name == text], _by_part(rows, text)):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PickError(_ambiguous(found, text))
+    raise PickError(_unknown(rows, text))
+
+
+def _by_whole_id(rows: Sequence[RunRow], text: str) -> list[RunRow]:
+    return [row for row in rows if row.run_id == run_uuid(row.project, text)]
+
+
+def _by_part(rows: Sequence[RunRow], text: str) -> list[RunRow]:
+    part = text.casefold().replace("-", "")
+    if not part:
+        return []
+    return [
+        row
+        for row in rows
+        if row.run_id.hex.startswith(part) or (len(part) >= SHORTEST_SUFFIX and row.run_id.hex.endswith(part))
+    ]
+
+
+def _ambiguous(found: Sequence[RunRow], text: str) -> str:
+    lines = [f"'{fmt.clean(text, 60)}' names {len(found)} runs; use the id of one:"]
+    lines += [
+        f"  {short_id(row)}  {fmt.middle_ellipsis(fmt.clean(row.name), 32)}"
+        f"  {fmt.middle_ellipsis(fmt.clean(row.project), 20)}  {row.state.value}"
+        for row in found[:CANDIDATES_SHOWN]
+    ]
+    if len(found) > CANDIDATES_SHOWN:
+        lines.append(f"  and {len(found) - CANDIDATES_SHOWN} more")
+    return "\n".join(lines)
+
+
+def _unknown(rows: Sequence[RunRow], text: str) -> str:
+    near = get_close_matches(text, {row.name for row in rows}, n=1, cutoff=0.6)
+    remedy = f"did you mean '{fmt.clean(near[0], 60)}'?" if near else "'canopy ls' lists them."
+    return f"there is no run '{fmt.clean(text, 60)}'; {remedy}"

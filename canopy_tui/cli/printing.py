@@ -1,0 +1,63 @@
+"""Cells and numbers for a terminal that is not taken over, a pipe, or a machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+from canopy_tui.listing import Piece
+
+PIPE_WIDTH = 120
+"""Columns where nobody says how wide the reader is."""
+
+_STYLES: dict[str, dict[str, object]] = {
+    "muted": {"dim": True},
+    "faint": {"dim": True},
+    "bad": {"fg": "red"},
+    "curve": {"fg": "green"},
+    "band": {"fg": "green", "dim": True},
+    "waiting": {"fg": "yellow"},
+    "waiting-band": {"fg": "yellow", "dim": True},
+    "accent": {"bold": True},
+}
+
+
+def width() -> int:
+    """Columns to print in: the terminal's, else ``$COLUMNS``, else :data:`PIPE_WIDTH`."""
+    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
+
+
+def in_colour(plain: bool) -> bool:
+    """Whether colours are wanted: a terminal that has them, and nobody said no."""
+    return (
+        not plain
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in ("", "dumb")
+    )
+
+
+def print_lines(lines: Iterable[Sequence[Piece]], colour: bool) -> None:
+    """Print lines of pieces without trailing blanks."""
+    for line in lines:
+        text = "".join(piece.text for piece in line).rstrip()
+        if colour:
+            text = "".join(_styled(piece) for piece in line)
+        click.echo(text)
+
+
+def _styled(piece: Piece) -> str:
+    style = _STYLES.get(piece.tone)
+    return click.style(piece.text, **style) if style and piece.text.strip() else piece.text  # pyright: ignore[reportArgumentType]
+
+
+def json_number(value: float | None) -> float | int | str | None:
+    """A number as JSON has it; one that JSON has not as ``"NaN"``, ``"Infinity"`` or ``"-Infinity"``."""
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
