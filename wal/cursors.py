@@ -119,6 +119,7 @@ def _first(db: Database) -> None:
         ("rejected", {"stream": str, "seq": int, "reason": str, "at_ns": int}, ("stream", "seq")),
     ):  # fmt: skip
         _table(db, name).create(columns, pk=pk, strict=True)
+    _table(db, "destination").create({"id": int, "identity": str}, pk="id", strict=True)
     db.execute("CREATE TABLE status (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL) STRICT")
 
 
@@ -212,11 +213,17 @@ class State:
         """Records that the server refused and that were set aside."""
         return _table(self._db, "rejected").count
 
+    @property
+    def destination(self) -> str | None:
+        """Which Cassandra the cursors speak of; None before the first connection."""
+        rows = list(_table(self._db, "destination").rows)
+        return rows[0]["identity"] if rows else None
+
     # -- writing -------------------------------------------------------------------------------------
 
-    def put_stream(self, state: StreamState, **changes: object) -> StreamState:
-        """Remember a stream; returns what is remembered: ``state`` with the ``changes``."""
-        state = replace(state, **changes)  # pyright: ignore[reportArgumentType]
+    def put_stream(self, known: StreamState, /, **changes: object) -> StreamState:
+        """Remember a stream; returns what is remembered: ``known`` with the ``changes``."""
+        state = replace(known, **changes)  # pyright: ignore[reportArgumentType]
         row = asdict(state)
         row["run"] = str(row.pop("run_id"))
         row = {"stream": str(row.pop("stream_id")), **row}
@@ -252,6 +259,18 @@ class State:
     def put_status(self, status: Mapping[str, object]) -> None:
         self._put("status", (1,), {"id": 1, "json": json.dumps(status, ensure_ascii=False)})
 
+    def put_destination(self, identity: str) -> None:
+        self._put("destination", (1,), {"id": 1, "identity": identity})
+
+    def start_over(self) -> None:
+        """Forget what was shipped, at once: it was shipped to another Cassandra. A stream's base is kept."""
+        self._rows.clear()
+        self._cleared.clear()
+        with self._db.atomic():
+            for name in ("cursor", "doubtful", "rejected"):
+                _table(self._db, name).delete_where()
+            self._db.execute("UPDATE stream SET registered = 0, end_shipped = 0, announced = -1")
+
     def _put(self, table: str, key: tuple[object, ...], row: dict[str, Any]) -> None:
         self._rows.setdefault(table, {})[key] = row
 
@@ -282,4 +301,5 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "doubtful": ("stream", "segment", "mark"),
     "rejected": ("stream", "seq"),
     "status": "id",
+    "destination": "id",
 }

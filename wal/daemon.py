@@ -1,0 +1,157 @@
+"""The syncer as a process: one per log directory, started detached, asked to stop. Standard library only.
+
+The lock is ``fcntl.lockf`` on ``syncer.lock``. Closing any descriptor of that file inside the holder would
+drop it, so nothing else opens the file in that process; others only ask who holds it (``F_GETLK``).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from wal.liveness import lock_holder
+
+LOCK_FILE = "syncer.lock"
+LOG_FILE = "syncer.log"
+
+STOP_SECONDS = 30.0
+"""A syncer that was asked to stop first lets the driver give up its last request (20 s by default)."""
+
+_SCRUBBED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_", "SLURM_PROCID", "OMPI_", "PMI_", "CUDA_", "NCCL_",
+             "OMP_", "MKL_", "LD_PRELOAD", "PYTHONSTARTUP", "PYTHONPROFILEIMPORTTIME")  # fmt: skip
+"""What is meant for the trainer and would cost or confuse the syncer."""
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Kept: a Popen that is dropped while its child runs complains, and a child that ended must be reaped."""
+
+
+class Lock:
+    """The right to be the syncer of a log directory, held until :meth:`release` or the process' end."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self._path = log_dir / LOCK_FILE
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        """Take the lock. False when another process has it. Raises OSError when the file cannot be made."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    @property
+    def gone(self) -> bool:
+        """The log directory was deleted or moved away under us: there is nothing left to be the syncer of."""
+        try:
+            ours, there = os.fstat(self._descriptor), os.stat(self._path)
+        except OSError:
+            return True
+        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def version() -> str:
+    """The installed version of Canopy; "0" when it runs from files that were never installed."""
+    try:
+        return metadata.version("canopy-tui")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def is_newer(ours: str, theirs: str) -> bool:
+    """Whether version ``ours`` is newer than ``theirs``; anything that is not a number counts as 0."""
+
+    def key(text: str) -> tuple[int, ...]:
+        return tuple(int(part) if part.isdecimal() else 0 for part in text.split("."))
+
+    return key(ours) > key(theirs)
+
+
+def holder(log_dir: Path) -> int | None:
+    """The pid of the syncer of a log directory, None when there is none. Never ask inside the syncer."""
+    return lock_holder(log_dir / LOCK_FILE)
+
+
+def stop(log_dir: Path, seconds: float = STOP_SECONDS) -> bool:
+    """Ask the syncer of a log directory to stop, and wait. True when none runs any more."""
+    pid = holder(log_dir)
+    deadline = time.monotonic() + seconds
+    asked = None
+    while pid is not None and time.monotonic() < deadline:
+        if pid != asked:
+            asked = pid
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except OSError:  # it just ended, or it belongs to another user
+                pass
+        time.sleep(0.05)
+        pid = holder(log_dir)
+    return pid is None
+
+
+def spawn(log_dir: Path, cwd: Path, environ: Mapping[str, str] = os.environ) -> int:
+    """Start a detached syncer for ``log_dir``; returns its pid at once.
+
+    It finds its settings from ``cwd`` and the environment, outlives this process, and writes to
+    ``syncer.log`` only. The loser of a race for the lock ends without a word.
+    """
+    env = {name: value for name, value in environ.items() if not name.startswith(_SCRUBBED)}
+    # It starts in "/", so as to hold no mount: a checkout that is not installed must still be found.
+    root = str(Path(__file__).resolve().parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, env.get("PYTHONPATH"))))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "wal.syncer", "--auto", "--log-dir", str(log_dir), "--cwd", str(cwd)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=env,
+        start_new_session=True,
+    )
+    _children[:] = [other for other in _children if other.poll() is None]
+    _children.append(child)
+    return child.pid
+
+
+def wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a syncer may be started without being asked for: not with ``CANOPY_SYNC=0``, not in a test."""
+    if environ.get("CANOPY_SYNC", "1").strip().lower() in ("0", "off", "false", "no"):
+        return False
+    return "PYTEST_CURRENT_TEST" not in environ and "pytest" not in sys.modules
+
+
+def ensure_running(log_dir: Path, cwd: Path | None = None) -> bool:
+    """Start the syncer of ``log_dir`` when it is wanted and none of this version runs; True if it did.
+
+    A syncer of an older version is replaced by the one that is started.
+    """
+    if not wanted() or not log_dir.is_dir():
+        return False
+    if holder(log_dir) is not None and not is_newer(version(), running_version(log_dir)):
+        return False
+    spawn(log_dir, cwd or Path.cwd())
+    return True
+
+
+def running_version(log_dir: Path) -> str:
+    """The version that the last syncer of a log directory stated; "0" when none ever did."""
+    from wal.acks import Acks
+
+    acks = Acks(log_dir)
+    acks.poll()
+    return str(acks.status.get("version", "0"))

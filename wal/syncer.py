@@ -1,0 +1,361 @@
+"""The syncer: ships what the log directory holds to Cassandra. One step = read, write, acknowledge.
+
+Everything runs on one thread; the driver's threads only enqueue their replies. Time and the store are passed
+in, and :meth:`Syncer.step` never sleeps, so a test can drive it by hand. The loop around it and the process
+are in :mod:`wal.syncloop`; ``python -m wal.syncer`` runs one.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wal.announce import Announcer
+from wal.backlog import Backlog
+from wal.cursors import State, StreamState
+from wal.doubts import Doubts
+from wal.link import Link, Target
+from wal.loading import Loader
+from wal.settings import Settings
+from wal.shipping import Parcel, Reply, Shipper
+from wal.source import Connection
+from wal.status import StatusWriter
+from wal.unshipped import Stream
+
+if TYPE_CHECKING:
+    from wal.cassandra.store import CassandraStore
+
+log = logging.getLogger("wal.syncer")
+
+COUNT_S = 0.1
+"""How often what is left is counted while records are on their way."""
+
+SAVE_S = 0.25
+"""Acknowledgements become durable together, four times a second: one fsync each time."""
+
+SAVE_AGAIN_S = 5.0
+"""How long to wait after ``state.db`` could not be written (disk full)."""
+
+IDLE_LOOK_S = 1.0
+"""How often a log directory is looked at in which nothing grows."""
+
+DAMAGED_S = 60.0
+"""How often records that could not be read are tried again."""
+
+REPORT_S = 10.0
+"""How often the number of stored records is logged while there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is left after a step.
+
+    ``waiting`` counts committed records that are not acknowledged, ``damaged`` those of them that cannot be
+    read, ``again`` those that are sent once more because of a doubt, ``rejected`` those that were set aside
+    for good. ``live``: a stream may still grow. ``drained``: everything that can be shipped is acknowledged
+    and announced. ``wake_in_s`` is how long nothing needs to be done unless a reply arrives.
+    """
+
+    waiting: int
+    damaged: int
+    again: int
+    rejected: int
+    live: bool
+    drained: bool
+    connection: Connection
+    wake_in_s: float
+
+
+class Syncer:
+    """Ships one log directory. The caller holds its :class:`wal.daemon.Lock`.
+
+    ``find`` says where Cassandra is, ``connect`` makes a store for that. Streams whose trainer asked for
+    ``mode="offline"`` are left alone unless ``include_offline``. Raises :class:`sqlite3.Error` or OSError
+    when ``state.db`` cannot be opened.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        connect: Callable[[Target], CassandraStore],
+        find: Callable[[], Target],
+        *,
+        include_offline: bool = True,
+        clock_ns: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.log_dir = log_dir
+        self.state = State(log_dir)
+        self.stored = 0
+        """Records acknowledged since this object was made; not counting those sent again for a doubt."""
+        self._clock_ns = clock_ns
+        self._monotonic = monotonic
+        self._include_offline = include_offline
+        self.link = Link(find, connect, monotonic=monotonic, uniform=uniform, on_lost=self._on_lost)
+        self.shipper = Shipper(monotonic)
+        self._status = StatusWriter(self.state, clock_ns, monotonic)
+        self._shaken = threading.Event()  # set by the driver's thread: a node is gone
+        self._outcome: Outcome | None = None
+        self._save_at = self._report_at = self._count_at = 0.0
+        self._reported = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start from what ``state.db`` remembers and what lies on disk."""
+        self._remembered = self.state.streams()
+        self.rejected = self.state.rejected_count()
+        self.doubts = Doubts(self.state, self._monotonic, self._clock_ns)
+        self.backlog = Backlog(self.log_dir, include_offline=self._include_offline)
+        self.announcer = Announcer(self.state, self.backlog, self._monotonic, self._clock_ns)
+        self._loader = Loader(
+            self.backlog, self.doubts, self.shipper,
+            base=self.announcer.base, acknowledge=self._acknowledge, reject=self._reject,
+        )  # fmt: skip
+        self._look_at = self._damaged_at = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        return self.link.target.settings if self.link.target else Settings()
+
+    # -- the step ------------------------------------------------------------------------------------
+
+    def step(self) -> Outcome:
+        """Take in the replies, look at the disk when that is due, read, send, announce, save.
+
+        Never sleeps; the connection attempt and the small writes of the catalogue wait for their answer.
+        """
+        for reply in self.shipper.collect():
+            self._settle(reply)
+        if self._shaken.is_set():
+            self._shaken.clear()
+            self.doubts.lost()
+        if self._monotonic() >= self._look_at:
+            self._look()
+        store = self.link.tick()
+        if store is not None:
+            self._use(store)
+        now = self._monotonic()
+        if self._outcome is None or self.shipper.idle or now >= self._count_at:
+            self._count_at = now + COUNT_S
+            self._retire()
+            self._outcome = self._count()
+        self._save()
+        return replace(self._outcome, wake_in_s=self._nothing_before() - now)
+
+    def _nothing_before(self) -> float:
+        """When something is due next, but for replies."""
+        due = [self._look_at]
+        if self.state.dirty:
+            due.append(self._save_at)
+        if self.link.store is None or self.link.paused_until > self._monotonic():
+            due.append(max(self.link.paused_until, self._monotonic() + COUNT_S))
+        elif self.announcer.pending:
+            due.append(self.announcer.work_at)
+        return min(due)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a reply arrives, somebody calls :meth:`wake`, or the time is over."""
+        self.shipper.wait(seconds)
+
+    def wake(self) -> None:
+        """End a :meth:`wait`; from any thread or a signal handler."""
+        self.shipper.wake()
+
+    def close(self) -> None:
+        """Save what was acknowledged, let go of the connection. What is in flight is sent again next time."""
+        for reply in self.shipper.collect():
+            self._settle(reply)
+        self._report()
+        self._status.stopped()
+        try:
+            self.state.commit()
+        except sqlite3.Error as error:
+            log.warning("state.db cannot be written (%s): some records will be sent again", error)
+        self.link.close()
+        self.state.close()
+
+    def _use(self, store: CassandraStore) -> None:
+        from wal.cassandra.trouble import StoreError
+
+        try:
+            if self.link.fresh:
+                self._connected(store)
+            self._loader.fill(store, self.settings.batch_size)
+            self.shipper.pump(store)
+            if self.announcer.work(store, busy=not self.shipper.idle):
+                self.link.succeeded()
+        except StoreError as error:
+            self.link.failed(error.trouble)
+        except sqlite3.Error as error:  # a base that cannot be kept must not be used
+            log.warning("state.db cannot be written (%s): nothing is sent until it can", error)
+            self.link.pause(SAVE_AGAIN_S)
+
+    def _connected(self, store: CassandraStore) -> None:
+        """A new connection: is it the Cassandra that the cursors speak of?"""
+        from wal.cassandra.place import identity, watch
+
+        assert self.link.target is not None
+        place = identity(store)
+        if self.state.destination not in (None, place):
+            log.info("Another Cassandra than before: everything on disk is sent to it")
+            self.shipper.clear()
+            self.state.start_over()
+            self._begin()
+            self._look()
+        self.state.put_destination(place)
+        watch(store, self._shaken.set)
+        self.announcer.reconnected()
+        self.link.fresh = False
+        endpoint = self.link.target.endpoint
+        log.info("Cassandra connection established: %s", endpoint.label if endpoint else "")
+        log.info("Using keyspace: %s", self.settings.keyspace)
+
+    # -- looking -------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        now_ns = self._clock_ns()
+        for run_id, stream_id, directory in self.backlog.find(now_ns):
+            remembered = self._remembered.pop(stream_id, None) or StreamState(stream_id, run_id)
+            if remembered.end_shipped and stream_id not in self.doubts.streams:
+                self.backlog.forget(stream_id)
+                continue
+            stream = Stream(run_id, stream_id, directory, remembered)
+            stream.restore(self.state.segments(stream_id))
+            self.backlog.adopt(stream, now_ns)
+        self.backlog.look(now_ns)
+        self.doubts.clear()
+        now = self._monotonic()
+        if now >= self._damaged_at:
+            self._damaged_at = now + DAMAGED_S
+            self.backlog.try_damaged()
+        busy = self.backlog.live or not self.backlog.all_seen
+        self._look_at = now + (self.settings.flush_interval if busy else IDLE_LOOK_S)
+
+    # -- replies -------------------------------------------------------------------------------------
+
+    def _settle(self, reply: Reply) -> None:
+        """An acknowledgement, or what to do about a failure."""
+        from wal.cassandra.trouble import Action, classify
+
+        sending = reply.sending
+        if reply.error is None:
+            self.shipper.window.grow()
+            self.link.succeeded()
+            self.shipper.delivered(sending, self._acknowledge)
+            return
+        sending.attempts += 1
+        target = self.link.target
+        trouble = classify(
+            reply.error,
+            target.endpoint if target else None,
+            target.settings if target else None,
+            rows=len(sending.batch.rows),
+            attempt=sending.attempts,
+        )
+        if trouble.slow_down:
+            self.shipper.window.shrink()
+        if trouble.action is Action.SPLIT:
+            self.shipper.split(sending)
+        elif trouble.action is Action.PARK:
+            self._reject(sending.parcel.stream, sending.batch.first_seq, trouble.sentence)
+            self.shipper.delivered(sending, self._acknowledge)
+        else:
+            self.shipper.lanes.put_back(sending)
+            self.link.failed(trouble)
+
+    def _on_lost(self) -> None:
+        """The connection was given up: nothing that was acknowledged of late is certain."""
+        self.shipper.recall()
+        self.doubts.lost()
+
+    def _acknowledge(self, parcel: Parcel) -> None:
+        """All batches of a parcel are delivered (or set aside): its records need not be sent again."""
+        stream, segment = parcel.stream, parcel.segment
+        first, last = parcel.first_seq, parcel.last_seq
+        if parcel.again is None:
+            self.stored += last - first + 1
+        self.state.put_segment(stream.acknowledge(segment, first, last))
+        # Noted before it is settled: the younger row replaces the one that is cleared.
+        self.doubts.note(stream.stream_id, segment.number, first, last)
+        if parcel.again is not None:
+            self.doubts.settle(parcel.again, first, last)
+
+    def _reject(self, stream: Stream, seq: int, reason: str) -> None:
+        """A record that no server will take: set aside with the reason, the others go on."""
+        self.rejected += 1
+        self.state.put_rejected(stream.stream_id, seq, reason, self._clock_ns())
+        log.warning("stream %s, record %d is set aside: %s", stream.stream_id, seq, reason)
+
+    # -- what is left --------------------------------------------------------------------------------
+
+    def _retire(self) -> None:
+        """Streams of which everything is shipped and said are not looked at again."""
+        for stream in tuple(self.backlog.streams.values()):
+            if not self.announcer.told(stream) or stream.waiting or stream.problems:
+                continue
+            if not stream.remembered.end_shipped:
+                stream.remembered = self.state.put_stream(stream.remembered, end_shipped=True)
+            if stream.stream_id not in self.doubts:
+                self.backlog.forget(stream.stream_id)
+                self.announcer.forget(stream)
+
+    def _count(self) -> Outcome:
+        waiting, damaged, again = self.backlog.waiting, self.backlog.damaged, self.doubts.waiting
+        connection = self._status.update(
+            self.link,
+            waiting=waiting,
+            again=again,
+            stored=self.stored,
+            rejected=self.rejected,
+            problems=self.backlog.problems,
+        )
+        told = all(
+            self.announcer.told(stream) or bool(stream.problems)
+            for stream in self.backlog.streams.values()
+            if stream.ended
+        )
+        return Outcome(
+            waiting=waiting,
+            damaged=damaged,
+            again=again,
+            rejected=self.rejected,
+            live=self.backlog.live,
+            drained=waiting <= damaged and not again and told and self.backlog.all_seen,
+            connection=connection,
+            wake_in_s=0.0,
+        )
+
+    def _save(self) -> None:
+        now = self._monotonic()
+        if now < self._save_at or not self.state.dirty:
+            return
+        try:
+            self.state.commit()
+            self._save_at = now + SAVE_S
+        except sqlite3.Error as error:
+            log.warning("state.db cannot be written (%s): it is tried again", error)
+            self._save_at = now + SAVE_AGAIN_S
+        if now >= self._report_at:
+            self._report_at = now + REPORT_S
+            self._report()
+
+    def _report(self) -> None:
+        if self.stored > self._reported:
+            log.info("Stored %d metrics to Cassandra", self.stored - self._reported)
+            self._reported = self.stored
+
+
+if __name__ == "__main__":
+    import sys
+
+    from wal.syncloop import main
+
+    sys.exit(main())
