@@ -81,7 +81,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch of either phase. ``step`` counts epochs from 1 over the whole run.
+    """One epoch of either phase. ``step`` counts epochs from 1 over the whole run; ``growth`` counts growth
+    iterations: the candidate phase that finds unit k and the output phase after it are the k-th.
 
     Losses are mean squared errors of targets −1 and +1. Accuracies are None in a candidate phase, where the
     outputs do not move; ``correlations`` (see :func:`correlation`) are empty in an output phase.
@@ -279,7 +280,7 @@ class CascadeCorrelation:
         return Epoch(
             step=self.step,
             phase=phase,
-            growth=len(self.units),
+            growth=len(self.units) + (not in_outputs),
             hidden_units=len(self.units),
             rate=rate,
             train_loss=_loss(train, self._train),

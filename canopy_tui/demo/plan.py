@@ -1,0 +1,63 @@
+"""What the demo trains: three runs to watch, and nine short ones that end in every way a run can end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+LIVE_SECONDS = 150.0
+"""How long a watched run grows: a minute is over before one has looked around, five are boring."""
+
+SPIRALS = "two-spirals"
+LINEAR = "linear-outputs"
+
+
+class Fate(Enum):
+    """How a run ends."""
+
+    FINISHES = auto()
+    IS_KILLED = auto()
+    FAILS = auto()
+    IS_RESUMED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One run to make: ``arguments`` are those of ``canopy_tui.demo.train``.
+
+    ``at_unit`` says when it is killed, fails, or stops to be resumed.
+    """
+
+    project: str
+    name: str
+    arguments: tuple[str, ...]
+    fate: Fate = Fate.FINISHES
+    at_unit: int = 0
+
+
+def _training(
+    project: str, name: str, arguments: str, fate: Fate = Fate.FINISHES, at_unit: int = 0
+) -> Training:
+    return Training(project, name, tuple(arguments.split()), fate, at_unit)
+
+
+LIVE = (
+    _training(SPIRALS, "pool-4", "--seed 3 --pool 4 --tags live"),
+    _training(SPIRALS, "pool-16", "--seed 12 --pool 16 --tags live"),
+    _training(SPIRALS, "pool-8", "--seed 7 --pool 8 --tags live"),
+)
+"""Started in this order, so the last one is the newest: the first row of the list."""
+
+_DESCENT = "--output linear --optimizer descent --output-epochs 120 --candidate-epochs 40"
+
+SHORT = (
+    _training(SPIRALS, "baseline", "--seed 1 --tags baseline"),
+    _training(LINEAR, "rate-0.05", f"{_DESCENT} --seed 2 --output-rate 0.05"),
+    _training(SPIRALS, "long-candidates", "--seed 2 --candidate-epochs 180 --units 14"),
+    _training(LINEAR, "rate-0.22", f"{_DESCENT} --seed 2 --output-rate 0.22 --tags diverged"),
+    _training(SPIRALS, "killed", "--seed 4", Fate.IS_KILLED, at_unit=7),
+    _training(SPIRALS, "broken", "--seed 6", Fate.FAILS, at_unit=5),
+    _training(SPIRALS, "preempted", "--seed 8 --tags resumed", Fate.IS_RESUMED, at_unit=6),
+    _training(LINEAR, "rate-0.1", f"{_DESCENT} --seed 2 --output-rate 0.1"),
+    _training(LINEAR, "rate-0.15", f"{_DESCENT} --seed 2 --output-rate 0.15"),
+)
