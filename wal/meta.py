@@ -7,11 +7,12 @@ ignored, so that a later version of the same format may add some.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
+
+from wal.plain import clean
 
 
 class LogError(Exception):
@@ -117,52 +118,6 @@ class Limits:
 
 
 # -- JSON -------------------------------------------------------------------------------------------
-
-
-def clean(value: object, depth: int = 0) -> object:
-    """``value`` as JSON-like plain data, whatever it is: what JSON cannot say becomes its ``str``.
-
-    NaN and infinities become strings, because other JSON readers refuse them; tuples and sets become lists,
-    objects with ``.item()`` (numpy and torch scalars) their Python value. Nothing here raises.
-    """
-    if value is None or isinstance(value, bool | int):
-        return value if value is None or abs(value) < 1 << 63 else _text(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, str):
-        return clean_text(str(value))
-    if depth >= 16:  # a config that contains itself
-        return _text(value)
-    if isinstance(value, Mapping):
-        mapping = cast("Mapping[object, object]", value)
-        return {clean_text(_text(key)): clean(item, depth + 1) for key, item in mapping.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [clean(item, depth + 1) for item in cast("list[object]", value)]
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "ndim", 0) == 0:
-        try:
-            return clean(item(), depth + 8)
-        except Exception:  # noqa: BLE001 - a user's object may raise anything; its text still says something
-            return _text(value)
-    return _text(value)
-
-
-def _text(value: object) -> str:
-    try:
-        return clean_text(str(value))
-    except Exception:  # noqa: BLE001 - likewise
-        return f"<{type(value).__name__}>"
-
-
-def clean_text(text: str) -> str:
-    """``text`` as valid Unicode: surrogate pairs are joined, lone surrogates become U+FFFD."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def _dump(value: Mapping[str, object]) -> str:

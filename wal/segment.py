@@ -18,7 +18,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from wal.meta import CorruptSegment, SegmentMeta, load_meta
-from wal.record import FORMAT, NewerFormat, Record, decode
+from wal.record import FORMAT, Kind, NewerFormat, Record, decode
 from wal.summary import MetricSummary
 
 SCHEMA = """
@@ -109,7 +109,7 @@ def segment_paths(stream_dir: Path) -> list[Path]:
 
 
 @contextmanager
-def _reading(path: Path) -> Generator[sqlite3.Connection]:
+def reading(path: Path) -> Generator[sqlite3.Connection]:
     """A short read-only transaction. SQLite's errors come out as a sentence that names the file."""
     connection = None
     try:
@@ -162,7 +162,7 @@ def read_meta(path: Path) -> SegmentMeta | None:
 
     Raises :class:`NewerFormat`, :class:`CorruptSegment`, FileNotFoundError or PermissionError.
     """
-    with _reading(path) as connection:
+    with reading(path) as connection:
         if not _check_format(path, connection):
             return None
         rows: dict[str, str] = dict(connection.execute("SELECT k, v FROM meta").fetchall())
@@ -174,13 +174,15 @@ def read_meta(path: Path) -> SegmentMeta | None:
         raise CorruptSegment(f"{path} states something unreadable about itself ({error!r})") from None
 
 
-def read_rows(path: Path, after_seq: int = 0, limit: int | None = None) -> Rows:
-    """Packed records with ``seq > after_seq``, at most ``limit``. Raises like :func:`read_meta`."""
+def read_rows(path: Path, after_seq: int = 0, limit: int | None = None, *, rare: bool = False) -> Rows:
+    """Packed records with ``seq > after_seq``, at most ``limit``; with ``rare`` only those that are not plain
+    log calls, whose bodies are then left untouched. Raises like :func:`read_meta`."""
 
     def read(connection: sqlite3.Connection) -> Rows:
         rows: list[Row] = connection.execute(
-            "SELECT seq, kind, keyset, step, ts, body FROM record WHERE seq > ? ORDER BY seq LIMIT ?",
-            (after_seq, -1 if limit is None else limit),
+            "SELECT seq, kind, keyset, step, ts, body FROM record WHERE seq > ? AND kind <> ? "
+            "ORDER BY seq LIMIT ?",
+            (after_seq, Kind.LOG if rare else -1, -1 if limit is None else limit),
         ).fetchall()
         keysets: dict[int, tuple[str, ...]] = {0: ()}
         for identity, names in connection.execute("SELECT id, names FROM keyset"):
@@ -208,6 +210,13 @@ def last_seq(path: Path) -> int:
     return _read(path, 0, lambda c: c.execute("SELECT max(seq) FROM record").fetchone()[0] or 0)
 
 
+def last_step(path: Path) -> int | None:
+    """The step of the newest ``log()`` call in a segment, None without one. Raises like :func:`read_meta`."""
+    query = "SELECT step FROM record WHERE kind = ? ORDER BY seq DESC LIMIT 1"
+    row = _read(path, None, lambda c: c.execute(query, (int(Kind.LOG),)).fetchone())
+    return row[0] if row else None
+
+
 def read_summaries(path: Path) -> dict[str, tuple[int, MetricSummary]]:
     """By metric: its position (order of first logging) and its summary over the whole stream up to this
     segment's end. Empty until the segment is sealed. Raises like :func:`read_meta`."""
@@ -219,5 +228,5 @@ def read_summaries(path: Path) -> dict[str, tuple[int, MetricSummary]]:
 
 
 def _read(path: Path, nothing: T, read: Callable[[sqlite3.Connection], T]) -> T:
-    with _reading(path) as connection:
+    with reading(path) as connection:
         return read(connection) if _check_format(path, connection) else nothing
