@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from wal.source import RunRow, StoreStatus
+from wal.source import RunRow, StoreStatus, TopologyRow
+
+if TYPE_CHECKING:
+    from canopy_tui.runreading import RunReading
 
 
 @dataclass
@@ -29,3 +34,25 @@ class SourceFailed(Message, bubble=False):
 
     key: str
     reason: str
+
+
+@dataclass
+class RunLoaded(Message, bubble=False):
+    """One run was read, and the charts that its screen had asked for were drawn."""
+
+    reading: RunReading
+
+
+@dataclass
+class TopologiesLoaded(Message, bubble=False):
+    """The list of a run's topology snapshots, newest first."""
+
+    rows: tuple[TopologyRow, ...]
+
+
+@dataclass
+class TopologyLoaded(Message, bubble=False):
+    """The body of one snapshot."""
+
+    row: TopologyRow
+    body: Mapping[str, object]

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 LOW_QUANTILE, HIGH_QUANTILE = 0.01, 0.99
 """The range holds 98 % of the points; what lies outside is marked with its value, never dropped."""
 
-TOLERANCE = 0.25
-"""An extreme within this share of the robust range is taken in: clipping it would save no height."""
+TOLERANCE = 0.5
+"""An extreme within this share of the robust range is taken in: mere noise reaches that far, and clipping it
+would save no height."""
 
 _HUGE = 1e300
 """Beyond this, a difference of two values can overflow, so the scale works on values divided by 2^64."""

@@ -1,0 +1,92 @@
+"""What stands around a chart: its title, its footer, and the tone of each of its parts. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canopy_tui import format as fmt
+from canopy_tui.charts.glyphs import Glyphs
+from canopy_tui.listing import Piece, is_bad
+from wal.source import MetricRow
+
+if TYPE_CHECKING:
+    from canopy_tui.charts.plot import Plot
+
+Line = list[Piece]
+
+ROLE_TONES = {
+    "blank": "", "line": "curve", "band": "band",
+    "unshipped-line": "waiting", "unshipped-band": "waiting-band", "unshipped-axis": "waiting",
+    "axis": "faint", "guide": "guide", "label": "muted", "bad": "bad", "clip": "",
+}  # fmt: skip
+"""Tone of each role of a plot. Red is for what is not finite; a clipped value is no fault of the run."""
+
+
+def plot_lines(drawn: Plot) -> list[Line]:
+    """The rows of a plot as pieces."""
+    return [[Piece(text, ROLE_TONES[role.value]) for text, role in row] for row in drawn.rows]
+
+
+def title_line(
+    metric: MetricRow,
+    drawn: Plot | None,
+    width: int,
+    glyphs: Glyphs,
+    *,
+    main: bool = False,
+    selected: bool = False,
+    unicode: bool = True,
+) -> Line:
+    """``val/loss 0.412  best 0.398 @ 8,200`` and, on the right, what the picture had to clip or mark."""
+    notes = _notes(drawn, glyphs)
+    values = _values(metric)
+    star = (" ★" if unicode else " *") if main else ""
+    pointer = ("▸ " if unicode else "> ") if selected else ""
+    fixed = fmt.cells(star) + fmt.cells(pointer) + _cells(values)
+    name = fmt.middle_ellipsis(fmt.clean(metric.name), max(width - fixed - 1, 8), "…" if unicode else "~")
+    tone = "accent" if selected else "strong"
+    line: Line = [Piece(pointer, tone), Piece(name, tone), Piece(star, "accent"), *values]
+    while notes and _cells(line) + 2 + _cells(notes) > width:
+        notes = notes[2:]  # the piece and its gap: what is left out is still marked in the picture
+    gap = max(width - _cells(line) - _cells(notes), 0)
+    return [*line, Piece(" " * gap), *notes]
+
+
+def _values(metric: MetricRow) -> Line:
+    last = metric.summary.last
+    pieces = [Piece("  "), Piece(fmt.number(last), "bad" if is_bad(last) else "")]
+    if metric.best is not None:
+        value, step = metric.best
+        pieces.append(Piece(f"  best {fmt.number(value)} @ {fmt.count(step)}", "muted"))
+    return pieces
+
+
+def _notes(drawn: Plot | None, glyphs: Glyphs) -> Line:
+    """Pairs of a gap and a note, the least needed first."""
+    if drawn is None:
+        return []
+    notes: Line = []
+    if drawn.below is not None:
+        notes += [Piece("  "), Piece(f"{glyphs.below} min {fmt.number(drawn.below[0])}")]
+    if drawn.above is not None:
+        notes += [Piece("  "), Piece(f"{glyphs.above} max {fmt.number(drawn.above[0])}")]
+    if drawn.n_inf:
+        notes += [Piece("  "), Piece(f"{glyphs.plus_inf} {fmt.count(drawn.n_inf)} Inf", "bad")]
+    if drawn.n_nan:
+        notes += [Piece("  "), Piece(f"{glyphs.nan} {fmt.count(drawn.n_nan)} NaN", "bad")]
+    return notes
+
+
+def footer_line(drawn: Plot, width: int, glyphs: Glyphs, unicode: bool = True) -> Line:
+    """``1,048,576 points → 320 columns, 0 extremes hidden`` and the legend of what is not shipped."""
+    text = drawn.footer if unicode else drawn.footer.replace("→", "->")
+    left = Piece(text, "muted")
+    legend: Line = []
+    if drawn.unshipped:
+        legend = [Piece(f"{glyphs.off_axis}{glyphs.off_axis} ", "waiting"), Piece("not shipped yet", "muted")]
+    gap = width - fmt.cells(text) - _cells(legend)
+    return [left, Piece(" " * gap), *legend] if gap > 1 else [left]
+
+
+def _cells(pieces: Line) -> int:
+    return sum(fmt.cells(piece.text) for piece in pieces)

@@ -1,0 +1,283 @@
+"""One run: its charts, its config, its topology, and where its records are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.getters import query_one
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher, Footer
+
+from canopy_tui.inspector import in_order
+from canopy_tui.messages import RunLoaded, SourceFailed, TopologiesLoaded, TopologyLoaded
+from canopy_tui.runhead import head_lines
+from canopy_tui.runlines import storage_page
+from canopy_tui.runreading import RunReading, read_run
+from canopy_tui.widgets.charts_pane import ChartsPane
+from canopy_tui.widgets.config_pane import ConfigPane
+from canopy_tui.widgets.lines import LineList
+from canopy_tui.widgets.run_head import RunHead
+from canopy_tui.widgets.status_line import StatusLine
+from canopy_tui.widgets.tab_line import TabLine
+from canopy_tui.widgets.topology_pane import TopologyPane
+from wal.goals import main_metric
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp
+
+POLL_SECONDS = 0.5
+"""The screen is correct within this time, whatever the file system tells or does not tell."""
+
+TABS = ("Charts", "Config", "Topology", "Storage")
+RUN_GONE = "this run is not known any more; Esc goes back to the list"
+
+
+class RunScreen(Screen[None]):
+    """Everything about one run. Reads in the background; the last picture stays when a reading fails."""
+
+    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
+    CSS_PATH = "run.tcss"
+    HELP = """
+Charts   The strong line is the mean of a column, the faint band reaches from its smallest to its largest
+         value. × NaN  ▲ ▼ Inf, red, on the step axis where they happened; ▲ ▼ above or below the curve:
+         values beyond the axis, which shows 98 % of the points. ┅ on the axis: not shipped yet.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,h", "back", "Back", id="run.back", key_display="esc", tooltip="Back"),
+        Binding("f", "full", "Full", id="run.full", tooltip="One chart in full, or all of them"),
+        Binding("left_square_bracket", "neighbour(-1)", "Previous", id="run.previous", key_display="[",
+                tooltip="The run above in the list"),
+        Binding("right_square_bracket", "neighbour(1)", "Next", id="run.next", key_display="]",
+                tooltip="The run below in the list"),
+        Binding("m", "main", "Main", id="run.main", tooltip="Make this metric the project's main one"),
+        Binding("r", "refresh", "Refresh", show=False, id="run.refresh", tooltip="Read the run anew"),
+        *(
+            Binding(str(place), f"tab({place - 1})", name, show=False, id=f"run.tab{place}",
+                    tooltip=f"Tab: {name}")
+            for place, name in enumerate(TABS, start=1)
+        ),
+    ]  # fmt: skip
+
+    head = query_one(RunHead)
+    tabs = query_one(TabLine)
+    charts = query_one(ChartsPane)
+    config = query_one(ConfigPane)
+    topology = query_one(TopologyPane)
+    storage = query_one("#tab-3", LineList)
+    status_line = query_one(StatusLine)
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self._reading: RunReading | None = None
+        self._drawn: RunReading | None = None
+        """The newest reading that brought pictures."""
+
+    def compose(self) -> ComposeResult:
+        yield RunHead()
+        yield TabLine(TABS)
+        with ContentSwitcher(id="run-body", initial="tab-0"):
+            for place, pane in enumerate(self._panes()):
+                pane.id = f"tab-{place}"
+                yield pane
+        yield StatusLine()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def _panes(self) -> tuple[ChartsPane, ConfigPane, TopologyPane, LineList]:
+        app = self.app
+        return (
+            ChartsPane(app.glyphs, unicode=app.unicode),
+            ConfigPane(unicode=app.unicode),
+            TopologyPane(app.glyphs),
+            LineList(),
+        )
+
+    def on_mount(self) -> None:
+        self.charts.focus()
+        self._poll = self.set_interval(POLL_SECONDS, self.poll)
+
+    def on_screen_suspend(self) -> None:
+        self._poll.pause()
+
+    def on_screen_resume(self) -> None:
+        self._poll.resume()
+        self.poll()
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Read the run in the background, unless a reading is under way; say how the time goes on."""
+        if not self.app.background.busy(self._key("run")):
+            self._read(self._drawn)
+        self._show_head()
+
+    def action_refresh(self) -> None:
+        """Read anew, and draw even what seems unchanged."""
+        self._read(None)
+        self._read_topologies()
+
+    def _read(self, known: RunReading | None) -> None:
+        source, run_id, glyphs, request = self.app.source, self.run_id, self.app.glyphs, self.charts.request()
+
+        def work() -> Message:
+            try:
+                return RunLoaded(read_run(source, run_id, request, glyphs, known))
+            except KeyError:
+                return SourceFailed("run", RUN_GONE)
+
+        self.app.background.submit(self._key("run"), work, self)
+
+    def _key(self, job: str) -> str:
+        """Jobs of another run's screen never wait for this one's."""
+        return f"{job} {self.run_id}"
+
+    def on_run_loaded(self, message: RunLoaded) -> None:
+        reading = message.reading
+        news = self._reading is None or reading.mark != self._reading.mark
+        self._reading = reading
+        self.status_line.failure = ""
+        self.charts.remove_class("-stale")
+        detail = reading.detail
+        with self.app.batch_update():
+            main = self._main_metric()
+            self.charts.show(detail.row, in_order(detail.metrics, main), main)
+            if reading.plots is not None:
+                self._drawn = reading
+                self.charts.show_plots(reading.plots)
+            self._show_head()
+            if news:
+                self.config.show(detail)
+                self._read_topologies()
+            self._show_storage()
+        if self.charts.request() != reading.request:
+            self._read(self._drawn)  # the first reading says which metrics there are; the next draws them
+
+    def on_source_failed(self, message: SourceFailed) -> None:
+        """Keep what is on the screen, and say that it is old."""
+        self.status_line.failure = message.reason
+        self.charts.add_class("-stale")
+
+    @on(ChartsPane.Wanted)
+    def _charts_wanted(self, event: ChartsPane.Wanted) -> None:
+        event.stop()
+        self._show_note()
+        self._read(self._drawn)
+
+    def _read_topologies(self) -> None:
+        if self.tabs.active != TABS.index("Topology"):
+            return
+        source, run_id = self.app.source, self.run_id
+        self.app.background.submit(
+            self._key("topologies"), lambda: TopologiesLoaded(tuple(source.topologies(run_id))), self
+        )
+
+    def on_topologies_loaded(self, message: TopologiesLoaded) -> None:
+        self.topology.show(message.rows)
+
+    @on(TopologyPane.Wanted)
+    def _topology_wanted(self, event: TopologyPane.Wanted) -> None:
+        event.stop()
+        source, row, run_id = self.app.source, event.row, self.run_id
+        self.app.background.submit(
+            self._key("topology"),
+            lambda: TopologyLoaded(row, source.topology(run_id, row.stream_id, row.seq)),
+            self,
+        )
+
+    def on_topology_loaded(self, message: TopologyLoaded) -> None:
+        self.topology.show_body(message.row, message.body)
+
+    # -- showing ------------------------------------------------------------------------------------
+
+    def _main_metric(self) -> str | None:
+        assert self._reading is not None
+        detail = self._reading.detail
+        chosen = self.app.view.main_metrics.get(detail.row.project)
+        return main_metric((metric.name for metric in in_order(detail.metrics, None)), chosen)
+
+    def _show_head(self) -> None:
+        reading = self._reading
+        if reading is None:
+            return
+        app = self.app
+        width = self.head.content_size.width or self.size.width - 2
+        self.head.show(
+            head_lines(
+                reading.detail,
+                self._main_metric(),
+                reading.pace,
+                app.clock_ns(),
+                width,
+                app.glyphs,
+                app.unicode,
+            )
+        )
+        self._show_note()
+
+    def _show_note(self) -> None:
+        self.tabs.note = self.charts.note if self.tabs.active == 0 else ""
+
+    def _show_storage(self) -> None:
+        reading, app = self._reading, self.app
+        if reading is None or self.tabs.active != TABS.index("Storage"):
+            return
+        now_ns = app.clock_ns()
+        self.storage.show(lambda width: storage_page(reading.detail, app.log_dir, width, now_ns, app.unicode))
+
+    def on_resize(self) -> None:
+        self._show_head()
+
+    # -- keys ---------------------------------------------------------------------------------------
+
+    @on(TabLine.Clicked)
+    def _tab_clicked(self, event: TabLine.Clicked) -> None:
+        event.stop()
+        self.action_tab(event.place)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """The keys of charts are shown where there are charts."""
+        return self.tabs.active == 0 if action in ("full", "main") else True
+
+    def action_tab(self, place: int) -> None:
+        """Open a tab, and let its list have the keys."""
+        self.tabs.active = place
+        self.query_one(ContentSwitcher).current = f"tab-{place}"
+        (self.charts.focus, self.config.focus_list, self.topology.focus_list, self.storage.focus)[place]()
+        self._read_topologies()
+        self._show_storage()
+        self._show_note()
+        self.refresh_bindings()
+
+    def action_back(self) -> None:
+        """From a search or a chart in full to what was there before; else to the list."""
+        if self.config.leave_search():
+            return
+        if self.charts.full:
+            self.charts.set_full(False)
+            return
+        self.app.pop_screen()
+
+    def action_full(self) -> None:
+        self.charts.set_full(not self.charts.full)
+
+    def action_neighbour(self, offset: int) -> None:
+        run_id = self.app.neighbour(self.run_id, offset)
+        if run_id is None:
+            self.app.bell()
+            return
+        self.app.open_run(run_id)
+
+    def action_main(self) -> None:
+        """Make the chosen metric the main one of the project, on every screen and from now on."""
+        name = self.charts.selected
+        if self._reading is None or name is None:
+            return
+        detail = self._reading.detail
+        self.app.view.choose_main_metric(detail.row.project, name)
+        self.charts.show(detail.row, in_order(detail.metrics, name), name)
+        self._show_head()

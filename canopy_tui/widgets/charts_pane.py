@@ -1,0 +1,244 @@
+"""The charts of a run: which are on the screen, which one is chosen, and how to move between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.message import Message
+
+from canopy_tui.chartlayout import Box, Kind, chart_layout
+from canopy_tui.runlines import metric_heading, metric_line
+from canopy_tui.runreading import ChartRequest
+from canopy_tui.widgets.chart import TITLE_ROWS, Chart, ChartView
+from canopy_tui.widgets.lines import LineList
+from wal.source import MetricRow, RunRow
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+    from canopy_tui.charts.glyphs import Glyphs
+    from canopy_tui.charts.plot import Plot
+
+MOST_CHARTS = 24
+"""Charts on one page: more than a screen of 4K cells shows at a readable size."""
+
+
+class ChartsPane(Container, can_focus=True):
+    """One chart, one above a list of all metrics, or a grid with pages: whatever the room allows."""
+
+    DEFAULT_CSS = """
+    ChartsPane { height: 1fr; padding: 0 1; overflow: hidden; }
+    ChartsPane Chart, ChartsPane LineList { position: absolute; display: none; }
+    ChartsPane.-stale Chart { text-opacity: 60%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "row(1)", "Down", show=False, id="charts.down", tooltip="Next chart below"),
+        Binding("k,up", "row(-1)", "Up", show=False, id="charts.up", tooltip="Chart above"),
+        Binding("right", "step(1)", "Next", show=False, id="charts.next", tooltip="Next metric"),
+        Binding("left", "step(-1)", "Previous", show=False, id="charts.previous", tooltip="Previous metric"),
+        Binding("g,home", "to(0)", "First", show=False, id="charts.first", tooltip="First metric"),
+        Binding("G,end", "to(-1)", "Last", show=False, id="charts.last", tooltip="Last metric"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="charts.page_up", tooltip="Page before"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="charts.page_down", tooltip="Page after"),
+        Binding("enter,l", "open", "Open", show=False, id="charts.open", tooltip="This chart in full"),
+    ]  # fmt: skip
+
+    @dataclass
+    class Wanted(Message):
+        """Other charts are to be drawn than before: the selection, the page or the size changed."""
+
+    def __init__(self, glyphs: Glyphs, *, unicode: bool = True) -> None:
+        super().__init__()
+        self._glyphs = glyphs
+        self._unicode = unicode
+        self._metrics: Sequence[MetricRow] = ()
+        self._row: RunRow | None = None
+        self._main: str | None = None
+        self._plots: Mapping[str, Plot] = {}
+        self._layout = chart_layout(1, 1, 0)
+        self.selected: str | None = None
+        """Name of the chosen metric."""
+        self.full = False
+        """Whether the chosen chart has the whole pane."""
+
+    def compose(self) -> ComposeResult:
+        for _ in range(MOST_CHARTS):
+            yield Chart(self._glyphs, unicode=self._unicode)
+        heading = LineList(id="metric-heading")
+        heading.can_focus = False
+        yield heading
+        rows = LineList(cursor=True, id="metric-rows")
+        rows.can_focus = False
+        yield rows
+
+    # -- what is shown ------------------------------------------------------------------------------
+
+    def show(self, row: RunRow, metrics: Sequence[MetricRow], main: str | None) -> None:
+        """The metrics of a run, in their order."""
+        changed = [metric.name for metric in metrics] != [metric.name for metric in self._metrics]
+        self._row, self._metrics, self._main = row, metrics, main
+        if self.selected not in {metric.name for metric in metrics}:
+            self.selected = metrics[0].name if metrics else None
+        if changed:
+            self._arrange()
+        self._draw()
+
+    def show_plots(self, plots: Mapping[str, Plot]) -> None:
+        """Pictures as they were asked for; those of other metrics are kept until they are drawn anew."""
+        self._plots = {**self._plots, **plots}
+        self._draw()
+
+    def request(self) -> ChartRequest:
+        """What is to be drawn now."""
+        box = self._layout.boxes[0]
+        height = box.height - TITLE_ROWS - (1 if self._layout.footer else 0)
+        names = tuple(metric.name for metric in self._page())
+        return ChartRequest(names, max(box.width, 1), max(height, 1))
+
+    @property
+    def note(self) -> str:
+        """Which of the metrics are on the screen."""
+        if self._layout.kind is Kind.LIST or len(self._metrics) <= 1:
+            return ""
+        page = self._page()
+        first = self._place_of(page[0].name) + 1
+        shown = f"{first}" if len(page) == 1 else f"{first}–{first + len(page) - 1}"
+        return f"{shown} of {len(self._metrics)}"
+
+    def set_full(self, full: bool) -> None:
+        """Give the chosen chart the whole pane, or give it back."""
+        if full != self.full:
+            self.full = full
+            self._rearrange()
+
+    # -- layout -------------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        self._rearrange()
+
+    def _rearrange(self) -> None:
+        self._arrange()
+        self._draw()
+        self.post_message(self.Wanted())
+
+    def _arrange(self) -> None:
+        """Put each widget where the layout wants it."""
+        width, height = self.content_size
+        self._layout = chart_layout(width, height, len(self._metrics), self.full)
+        boxes = self._layout.boxes[:MOST_CHARTS]
+        for place, chart in enumerate(self.query(Chart)):
+            chart.display = place < len(boxes)
+            if chart.display:
+                _put(chart, boxes[place])
+        rows, heading = self.query_one("#metric-rows", LineList), self.query_one("#metric-heading", LineList)
+        box = self._layout.rows
+        rows.display = heading.display = box is not None
+        if box is not None:
+            _put(heading, Box(box.x, box.y, box.width, 1))
+            _put(rows, Box(box.x, box.y + 1, box.width, box.height - 1))
+
+    def _page(self) -> Sequence[MetricRow]:
+        """The metrics on the screen: the page that holds the chosen one."""
+        size = min(len(self._layout.boxes), MOST_CHARTS)
+        start = self._place_of(self.selected) // size * size
+        return self._metrics[start : start + size]
+
+    def _place_of(self, name: str | None) -> int:
+        return next((i for i, metric in enumerate(self._metrics) if metric.name == name), 0)
+
+    # -- drawing ------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        if not self.is_mounted or self._row is None:
+            return
+        page = self._page()
+        charts = list(self.query(Chart))
+        for place, chart in enumerate(charts[: len(self._layout.boxes)]):
+            chart.visible = place < len(page)
+            if place < len(page):
+                chart.show(self._view(page[place]))
+        if self._layout.kind is Kind.LIST:
+            self._draw_list()
+
+    def _view(self, metric: MetricRow) -> ChartView:
+        return ChartView(
+            metric,
+            self._plots.get(metric.name),
+            main=metric.name == self._main,
+            selected=metric.name == self.selected and self._layout.kind is Kind.GRID,
+            footer=self._layout.footer,
+        )
+
+    def _draw_list(self) -> None:
+        row, metrics, main = self._row, self._metrics, self._main
+        assert row is not None
+        rows = self.query_one("#metric-rows", LineList)
+        rows.place = self._place_of(self.selected)
+        rows.show(
+            lambda width: [
+                metric_line(
+                    metric, row, metrics, width, self._glyphs,
+                    main=metric.name == main, unicode=self._unicode,
+                )
+                for metric in metrics
+            ]
+        )  # fmt: skip
+        self.query_one("#metric-heading", LineList).show(lambda width: [metric_heading(metrics, width)])
+
+    # -- moving -------------------------------------------------------------------------------------
+
+    def _select(self, place: int) -> None:
+        if not self._metrics:
+            return
+        name = self._metrics[max(min(place, len(self._metrics) - 1), 0)].name
+        if name == self.selected:
+            return
+        self.selected = name
+        self._draw()
+        self.post_message(self.Wanted())
+
+    def action_row(self, by: int) -> None:
+        columns, last = self._layout.columns, len(self._metrics) - 1
+        aim = self._place_of(self.selected) + by * columns
+        if columns == 1 or 0 <= aim <= last:
+            self._select(aim)
+        elif aim > last and aim // columns == last // columns:
+            self._select(last)  # the last row is shorter
+
+    def action_step(self, by: int) -> None:
+        self._select(self._place_of(self.selected) + by)
+
+    def action_to(self, place: int) -> None:
+        self._select(place if place >= 0 else len(self._metrics) + place)
+
+    def action_page(self, by: int) -> None:
+        rows = self._layout.rows
+        size = rows.height - 1 if rows is not None else len(self._layout.boxes)
+        self._select(self._place_of(self.selected) + by * size)
+
+    def action_open(self) -> None:
+        self.set_full(True)
+
+    @on(LineList.Moved)
+    def _row_clicked(self, event: LineList.Moved) -> None:
+        event.stop()
+        self._select(event.place)
+
+    @on(Chart.Clicked)
+    def _chart_clicked(self, event: Chart.Clicked) -> None:
+        event.stop()
+        self._select(self._place_of(event.metric))
+        if event.twice:
+            self.set_full(not self.full)
+
+
+def _put(widget: Widget, box: Box) -> None:
+    widget.styles.offset = (box.x, box.y)
+    widget.styles.width = box.width
+    widget.styles.height = box.height

@@ -1,0 +1,40 @@
+"""The head of the Run screen, as high as its width makes it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.geometry import Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from canopy_tui.runhead import Line
+from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+
+
+class RunHead(Widget):
+    """Shows lines that it is given; asks for the height of these lines."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
+    DEFAULT_CSS = f"RunHead {{ height: auto; padding: 0 1; {TONE_CSS} }}"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[Line] = [[], []]
+
+    def show(self, lines: list[Line]) -> None:
+        """Draw these lines. The height never shrinks while the width stays: charts below must not jump."""
+        grown = len(lines) > len(self._lines)
+        self._lines = [*lines, *([] for _ in range(len(self._lines) - len(lines)))]
+        self.refresh(layout=grown)
+
+    def on_resize(self) -> None:
+        while len(self._lines) > 2 and not self._lines[-1]:
+            self._lines.pop()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        return len(self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        line = self._lines[y] if y < len(self._lines) else []
+        return strip_of(line, tone_styles(self), self.rich_style, self.content_size.width)

@@ -1,0 +1,69 @@
+"""The tabs of a screen on one line, their digit before each name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from canopy_tui import format as fmt
+from canopy_tui.listing import Piece
+from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+
+
+class TabLine(Widget):
+    """``1 Charts  2 Config``, and on the right a word about what the open one shows."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-line--open", *TONE_CLASSES}
+    DEFAULT_CSS = f"""
+    TabLine {{
+        height: 1; padding: 0 1; background: $panel;
+        {TONE_CSS}
+        & > .tab-line--open {{ color: $primary; text-style: bold; }}
+    }}
+    """
+
+    active: reactive[int] = reactive(0)
+    note: reactive[str] = reactive("")
+
+    @dataclass
+    class Clicked(Message):
+        """A tab was clicked."""
+
+        place: int
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = tuple(names)
+
+    def _labels(self) -> list[str]:
+        tight = sum(len(name) + 5 for name in self._names) + len(self.note) > self.content_size.width
+        gap = " " if tight else "   "
+        return [f"{place} {name}{gap}" for place, name in enumerate(self._names, start=1)]
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
+        width = self.content_size.width
+        pieces = [
+            Piece(label, "open" if place == self.active else "muted")
+            for place, label in enumerate(self._labels())
+        ]
+        room = width - sum(len(piece.text) for piece in pieces)
+        note = fmt.middle_ellipsis(self.note, max(room, 0))
+        pieces.append(Piece(" " * (room - fmt.cells(note)) + note, "muted"))
+        styles = tone_styles(self)
+        styles["open"] = self.get_component_rich_style("tab-line--open", partial=True)
+        return strip_of(pieces, styles, self.rich_style, width)
+
+    def on_click(self, event: events.Click) -> None:
+        right_edge = self.styles.padding.left
+        for place, label in enumerate(self._labels()):
+            right_edge += len(label)
+            if event.x < right_edge:
+                self.post_message(self.Clicked(place))
+                return
