@@ -32,6 +32,9 @@ log = logging.getLogger("wal.syncer")
 TELL_S = 2.0
 """At most this often per stream: a list on another machine is as fresh as its own poll needs."""
 
+LAST_TELL_S = 0.25
+"""The same for a stream that has ended: what is left to say of it is said once."""
+
 COST_SHARE = 20
 """A stream whose rows take long to write (thousands of metrics) gets no more than 1/20 of the time."""
 
@@ -59,7 +62,7 @@ class _Telling:
     beaten: tuple[tuple[int, int], ...] | None = None
     points: dict[str, int] = field(default_factory=dict[str, int])
     pending: deque[Write] = field(default_factory=deque[Write])
-    began: float = 0.0
+    spent_s: float = 0.0
 
 
 class Announcer:
@@ -149,8 +152,9 @@ class Announcer:
     def _write(self, store: CassandraStore, stream: Stream, telling: _Telling, deadline: float) -> bool:
         from wal.cassandra.trouble import Action, StoreError
 
+        began = now = self._monotonic()
         wrote = False
-        while telling.pending and self._monotonic() < deadline:
+        while telling.pending and now < deadline:
             try:
                 telling.pending[0](store)
             except StoreError as error:
@@ -161,16 +165,18 @@ class Announcer:
                 log.warning("run %s: %s", stream.run_id, error)
             telling.pending.popleft()
             wrote = True
-        if wrote and not telling.pending:
             now = self._monotonic()
-            telling.due = now + max(TELL_S, COST_SHARE * (now - telling.began))
+        telling.spent_s += now - began
+        if wrote and not telling.pending:
+            hurried = stream.ended and not stream.problems
+            telling.due = now + max(LAST_TELL_S if hurried else TELL_S, COST_SHARE * telling.spent_s)
         return wrote
 
     def _plan(self, store: CassandraStore, stream: Stream, telling: _Telling) -> None:
         """Look at a stream and queue the rows that are to be written of it."""
         base_us = self.base(store, stream)
         now = self._monotonic()
-        telling.began = now
+        telling.spent_s = 0.0
         telling.due = now + TELL_S
         entry = self._follower.entry(stream)
         final = entry.final and stream.ended
