@@ -1,0 +1,53 @@
+"""A syncer driven by hand, against a real node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from wal.cassandra.store import CassandraStore, open_store
+from wal.link import Target
+from wal.settings import Settings, resolve
+from wal.syncer import Outcome, Syncer
+
+DEADLINE_S = 60.0
+
+
+def target_of(settings: Settings) -> Target:
+    """Where explicit settings point."""
+    return Target(settings, resolve(settings, {}))
+
+
+def connect(target: Target) -> CassandraStore:
+    assert target.endpoint is not None
+    return open_store(target.endpoint, target.settings)
+
+
+def make_syncer(log_dir: Path, settings: Settings, **options: object) -> Syncer:
+    """A syncer of ``log_dir`` that ships to the settings' keyspace."""
+    target = target_of(replace(settings, flush_interval=0.02))
+    return Syncer(log_dir, connect, lambda: target, **options)  # type: ignore[arg-type]
+
+
+def step_until(
+    syncer: Syncer, reached: Callable[[Outcome], bool], deadline_s: float = DEADLINE_S
+) -> Outcome:
+    """Step until a condition holds; fails after the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        outcome = syncer.step()
+        if reached(outcome):
+            return outcome
+        assert time.monotonic() < deadline, f"not reached: {outcome}, {syncer.link.trouble}"
+        syncer.wait(min(outcome.wake_in_s, 0.05))
+
+
+def drain(log_dir: Path, settings: Settings, **options: object) -> Outcome:
+    """Ship everything that lies in ``log_dir``, with a syncer of its own."""
+    syncer = make_syncer(log_dir, settings, **options)
+    try:
+        return step_until(syncer, lambda outcome: outcome.drained)
+    finally:
+        syncer.close()
