@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
+
 from wal.settings_parse import KEYS, Secret, SettingsError, Value, parse_keyspace, shown, variables
 
 __all__ = [
@@ -117,9 +118,9 @@ def resolve(settings: Settings, env: Mapping[str, str] = os.environ) -> Endpoint
     name = env.get("CANOPY_NODE") or "default"
     if name == "none":
         return None
-    from wal.cassandra import node
+    from wal.cassandra.noderecord import managed
 
-    record = node.managed(name)
+    record = managed(name)
     if record is None or not record.port or record.state not in ("starting", "up"):
         return None
     return Endpoint((record.host,), record.port, "managed", f"{record.host}:{record.port}")
@@ -157,7 +158,7 @@ def check_variables(env: Mapping[str, str]) -> None:
             continue
         if variable not in known:
             raise SettingsError(
-                f"the environment variable {variable} is not known{_nearest(variable, known)}."
+                f"the environment variable {variable} is not known{_nearest(variable, known)}"
             )
 
 
@@ -221,7 +222,7 @@ def _flatten(tree: Mapping[object, object], path: Path, env: Mapping[str, str]) 
             flat[str(name)] = _substitute(value, str(name), path, env)
     for key in flat:
         if key not in KEYS:
-            raise SettingsError(f"{path}: the key {key!r} is not known{_nearest(key, KEYS)}.")
+            raise SettingsError(f"{path}: the key {key!r} is not known{_nearest(key, KEYS)}")
     return {key: value for key, value in flat.items() if value.raw is not None}
 
 
@@ -238,11 +239,12 @@ def _substitute(value: object, key: str, path: Path, env: Mapping[str, str]) -> 
     return Value(text, where, path.parent, is_text=True, unset=missing[0] if missing else None)
 
 
-def _nearest(name: str, known: Mapping[str, object] | frozenset[str] | set[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if not close and "." not in name:  # a key of a section, written without its section
-        close = [key for key in known if key.rpartition(".")[2] == name][:1]
-    return f"; did you mean {close[0]}?" if close else f" (known: {', '.join(sorted(known))})"
+def _nearest(name: str, known: Collection[str]) -> str:
+    """The end of a sentence that says that ``name`` is not known."""
+    # A key of a section, written without its section, is nearer than any spelling.
+    close = [key for key in known if key.rpartition(".")[2] == name]
+    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f" (known are {', '.join(sorted(known))})."
 
 
 def _build(values: Mapping[str, Value], origin: str) -> Settings:
@@ -254,9 +256,7 @@ def _build(values: Mapping[str, Value], origin: str) -> Settings:
         if value.unset is not None:
             if enabled is False:  # the seed's own example: switched off, its login not given
                 continue
-            raise SettingsError(
-                f"{value.where} needs the environment variable {value.unset}, which is not set."
-            )
+            raise SettingsError(f"{value.where} needs the variable {value.unset}, which is not set.")
         parsed[key] = KEYS[key](value)
 
     def section(name: str) -> dict[str, object]:

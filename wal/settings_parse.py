@@ -107,9 +107,7 @@ def _hosts(value: Value) -> tuple[str, ...]:
     hosts = tuple(host.strip() for host in raw if host.strip())  # pyright: ignore[reportUnknownVariableType]
     for host in hosts:
         if re.search(r"\s|/", host) or re.fullmatch(r"[^:\[\]]+:\d+", host):
-            raise SettingsError(
-                f"{value.where} names {host!r}: write the host alone; the port is the key port."
-            )
+            raise SettingsError(f"{value.where} names {host!r}: write the host alone, its port under port.")
     if not hosts:
         raise _wrong(value, "at least one host name")
     return hosts
