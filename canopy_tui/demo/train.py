@@ -75,11 +75,9 @@ def config(settings: Settings) -> dict[str, object]:
         **asdict(settings),
         "total_steps": settings.total_steps,
         "algorithm": "cascade-correlation",
-        "dataset": {
-            "name": "two-spirals",
-            "train": len(train.targets),
-            "validation": len(validation.targets),
-        },
+        "dataset": "two-spirals",
+        "train_points": len(train.targets),
+        "validation_points": len(validation.targets),
     }
 
 
