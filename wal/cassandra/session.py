@@ -22,13 +22,14 @@ from wal.settings import Endpoint, Settings
 
 try:
     from cassandra.auth import PlainTextAuthProvider
-    from cassandra.cluster import Cluster, ExecutionProfile, ResponseFuture
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, ResponseFuture
     from cassandra.cluster import Session as DriverSession
     from cassandra.concurrent import execute_concurrent_with_args
     from cassandra.policies import (
         DCAwareRoundRobinPolicy,
         ExponentialReconnectionPolicy,
         FallthroughRetryPolicy,
+        RetryPolicy,
         TokenAwarePolicy,
     )
     from cassandra.query import BatchStatement, PreparedStatement, tuple_factory
@@ -245,13 +246,12 @@ def _constructor_trouble(error: Exception, endpoint: Endpoint, settings: Setting
 
 
 def _options(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
+    consistency = settings.consistency
+    write = _profile(settings, consistency.write, settings.request_timeout, FallthroughRetryPolicy())
+    read = _profile(settings, consistency.read, min(READ_TIMEOUT_S, settings.request_timeout), RetryPolicy())
     options: dict[str, Any] = {
-        "execution_profiles": {
-            "write": _profile(settings, settings.consistency.write, settings.request_timeout,
-                              retry_policy=FallthroughRetryPolicy()),
-            "read": _profile(settings, settings.consistency.read,
-                             min(READ_TIMEOUT_S, settings.request_timeout)),
-        },
+        # Preparing a statement goes by the default profile: a reader must not wait longer for that either.
+        "execution_profiles": {"write": write, "read": read, EXEC_PROFILE_DEFAULT: read},
         "reconnection_policy": ExponentialReconnectionPolicy(*_RECONNECT_S, max_attempts=None),  # pyright: ignore[reportArgumentType]
         "connect_timeout": settings.connect_timeout,
         "control_connection_timeout": settings.connect_timeout,
@@ -260,7 +260,7 @@ def _options(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
         "compression": not _is_loopback(endpoint),
         "sockopts": _socket_options(),
         "monitor_reporting_enabled": False,
-    }  # fmt: skip
+    }
     if endpoint.label in _protocol_versions:
         options["protocol_version"] = _protocol_versions[endpoint.label]
     if settings.username is not None and settings.password is not None:
@@ -276,13 +276,14 @@ def _options(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _profile(settings: Settings, level: str, timeout: float, **more: object) -> ExecutionProfile:
+def _profile(settings: Settings, level: str, timeout: float, retries: RetryPolicy) -> ExecutionProfile:
+    """Writes fall through to our own retries; reads go by the driver's, which ask another replica once."""
     return ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.local_dc or "")),
+        retry_policy=retries,
         consistency_level=ConsistencyLevel.name_to_value[level],  # pyright: ignore[reportAttributeAccessIssue]
         request_timeout=timeout,
         row_factory=tuple_factory,
-        **more,
     )
 
 
