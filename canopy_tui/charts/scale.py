@@ -17,8 +17,8 @@ LOW_QUANTILE, HIGH_QUANTILE = 0.01, 0.99
 """The range holds 98 % of the points; what lies outside is marked with its value, never dropped."""
 
 TOLERANCE = 0.5
-"""An extreme within this share of the robust range is taken in: mere noise reaches that far, and clipping it
-would save no height."""
+"""Points within this share of the robust range beyond it are taken in: mere noise reaches that far, and
+clipping it would save no height."""
 
 _HUGE = 1e300
 """Beyond this, a difference of two values can overflow, so the scale works on values divided by 2^64."""
@@ -78,8 +78,8 @@ def _sample(series: Sequence[Series]) -> tuple[NDArray[np.float64], NDArray[np.f
 def robust_scale(series: Sequence[Series], log: bool = False) -> Scale | None:
     """The scale of a chart; None when no series holds a finite value.
 
-    The range is the 1–99 % quantiles of the points, widened to the extremes where they are near, and by a
-    little so that no line runs on the frame. ``log`` is ignored unless a positive value is there.
+    The range is the 1–99 % quantiles of the points, widened to the points that are near, and by a little so
+    that no line runs on the frame. ``log`` is ignored unless a positive value is there.
     """
     value, weight = _sample(series)
     if log:
@@ -91,11 +91,10 @@ def robust_scale(series: Sequence[Series], log: bool = False) -> Scale | None:
     if not len(value):
         return None
     low, high = weighted_quantiles(value, weight, (LOW_QUANTILE, HIGH_QUANTILE))
-    least, most = float(value.min()), float(value.max())
-    if low == high:
-        low, high = least, most  # nearly all points are one value: the others are the curve
+    if low == high:  # nearly all points are one value: the others are the curve
+        low, high = float(value.min()), float(value.max())
     room = TOLERANCE * (high / 2 - low / 2) * 2
-    low, high = (least if least >= low - room else low), (most if most <= high + room else high)
+    low, high = float(value[value >= low - room].min()), float(value[value <= high + room].max())
     low, high = _widen(low, high, log)
     if log:
         low, high = max(low, -307.0), min(high, 308.0)
