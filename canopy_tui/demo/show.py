@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from wal.merged import MergedSource
-
 from canopy_tui import format as fmt
 from canopy_tui.app import CanopyApp, ExtraCommand
 from canopy_tui.cli.open import leave
@@ -22,6 +20,7 @@ from canopy_tui.demo.server import Server, Verbs
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
 from wal.daemon import ensure_running
+from wal.merged import MergedSource
 
 Say = Callable[[str], None]
 

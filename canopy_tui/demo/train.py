@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import wal
 from canopy_tui.demo.cascor import CascadeCorrelation, Epoch, Settings, two_spirals
@@ -127,10 +127,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, as the run --id")
     parser.add_argument("--fail-at-unit", type=int, metavar="N", help="raise an exception there")
     training = parser.add_argument_group("training")
+    kinds = get_type_hints(Settings)
     for field in fields(Settings):
-        training.add_argument(
-            f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
-        )
+        option = f"--{field.name.replace('_', '-')}"
+        choices = get_args(kinds[field.name]) or None  # of a Literal
+        training.add_argument(option, type=type(field.default), default=field.default, choices=choices)
     options = parser.parse_args(arguments)
     if options.checkpoint is None and (options.resume or options.stop_after_units is not None):
         parser.error("--resume and --stop-after-units need --checkpoint FILE")
