@@ -105,6 +105,18 @@ def stop(log_dir: Path, seconds: float = STOP_SECONDS) -> bool:
     return pid is None
 
 
+def nudge(log_dir: Path) -> bool:
+    """Tell the syncer of a log directory to try again now, whatever it waits for. False when none runs."""
+    pid = holder(log_dir)
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, signal.SIGUSR1)
+    except OSError:
+        return False
+    return True
+
+
 def spawn(log_dir: Path, cwd: Path, environ: Mapping[str, str] = os.environ) -> int:
     """Start a detached syncer for ``log_dir``; returns its pid at once.
 

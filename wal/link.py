@@ -29,6 +29,9 @@ PROBE_S = 60.0
 GIVE_UP_S = 30.0
 """A connection on which nothing has succeeded for so long is thrown away and made anew."""
 
+TABLES_S = 2.0
+"""The same while a managed node is up and ``canopy cassandra up`` has not made its tables yet."""
+
 REBUILD_S = 5.0
 """Connections are made at least this far apart when the driver asks for a new one."""
 
@@ -180,7 +183,9 @@ class Link:
         self.trouble = trouble
         if self._failing_since is None:
             self._failing_since = now
-        if trouble.action in (Action.STOP, Action.SLOW):
+        if self._awaits_tables:
+            self.pause(TABLES_S)
+        elif trouble.action in (Action.STOP, Action.SLOW):
             self.pause(PROBE_S)
         elif now >= self.paused_until:  # a whole window fails at once: one delay for all of it
             self.pause(REBUILD_S if trouble.action is Action.REBUILD else self._backoff.next())
@@ -206,6 +211,16 @@ class Link:
         if store is not None:
             store.close()
 
+    def retry_now(self) -> None:
+        """Somebody says that it was mended: try at once."""
+        self.paused_until = 0.0
+
+    @property
+    def _awaits_tables(self) -> bool:
+        endpoint = self.target.endpoint if self.target is not None else None
+        managed = endpoint is not None and endpoint.origin == "managed"
+        return managed and self.trouble is not None and self.trouble.kind in ("keyspace", "schema")
+
     @property
     def connection(self) -> Connection:
         """What a status line says, but for the backlog."""
@@ -215,4 +230,6 @@ class Link:
             return self.target.connection
         if self.trouble is None:
             return Connection.UP if self.store is not None else Connection.STARTING
+        if self._awaits_tables:
+            return Connection.STARTING
         return Connection.OFFLINE if self.trouble.kind == "unreachable" else Connection.TROUBLE

@@ -24,6 +24,8 @@ RATE_STEP_S = 0.25
 CATCHING_UP = 1000
 """Unshipped records from which the line says "catching up": fewer are what a live run has under way."""
 
+_URGENT = ("connection", "detail", "endpoint", "drained")
+
 
 class StatusWriter:
     """Writes the status row when it says something new, or now and then."""
@@ -40,7 +42,15 @@ class StatusWriter:
         self._version = version()
 
     def update(
-        self, link: Link, *, waiting: int, again: int, stored: int, rejected: int, problems: list[str]
+        self,
+        link: Link,
+        *,
+        waiting: int,
+        again: int,
+        stored: int,
+        rejected: int,
+        problems: list[str],
+        drained: bool,
     ) -> Connection:
         """Put the row if it is due; returns the connection that it states."""
         now = self._monotonic()
@@ -51,13 +61,18 @@ class StatusWriter:
             self._connection, self._since_ns = connection, self._clock_ns()
         row = self._describe(link, connection) | {
             "waiting": waiting, "again": again, "stored": stored, "rejected": rejected, "problems": problems,
+            "drained": drained,
             "rate": round(self._rate(now, stored), 1),
         }  # fmt: skip
         # What a reader must know at once, against numbers that may lag by a second.
-        urgent = any(row[key] != self._written.get(key) for key in ("connection", "detail", "endpoint"))
+        urgent = any(row[key] != self._written.get(key) for key in _URGENT)
         if urgent or now - self._written_at >= (BUSY_S if row != self._written else IDLE_S):
             self._put(row, now)
         return connection
+
+    def touch(self) -> None:
+        """Write the row at the next update: somebody waits for a word."""
+        self._written_at = -IDLE_S
 
     def stopped(self) -> None:
         """The syncer ends: nobody is sending any more."""

@@ -169,6 +169,13 @@ class Syncer:
         """End a :meth:`wait`; from any thread or a signal handler."""
         self.shipper.wake()
 
+    def nudge(self) -> None:
+        """Try again now, whatever is waited for; may be called by a signal handler."""
+        self.link.retry_now()
+        self._status.touch()
+        self._look_at = 0.0
+        self.wake()
+
     def close(self) -> None:
         """Save what was acknowledged, let go of the connection. What is in flight is sent again next time."""
         for reply in self.shipper.collect():
@@ -309,6 +316,12 @@ class Syncer:
 
     def _count(self) -> Outcome:
         waiting, damaged, again = self.backlog.waiting, self.backlog.damaged, self.doubts.waiting
+        told = all(
+            self.announcer.told(stream) or bool(stream.problems)
+            for stream in self.backlog.streams.values()
+            if stream.ended
+        )
+        drained = waiting <= damaged and not again and told and self.backlog.all_seen
         connection = self._status.update(
             self.link,
             waiting=waiting,
@@ -316,11 +329,7 @@ class Syncer:
             stored=self.stored,
             rejected=self.rejected,
             problems=self.backlog.problems,
-        )
-        told = all(
-            self.announcer.told(stream) or bool(stream.problems)
-            for stream in self.backlog.streams.values()
-            if stream.ended
+            drained=drained,
         )
         return Outcome(
             waiting=waiting,
@@ -328,7 +337,7 @@ class Syncer:
             again=again,
             rejected=self.rejected,
             live=self.backlog.live,
-            drained=waiting <= damaged and not again and told and self.backlog.all_seen,
+            drained=drained,
             connection=connection,
             wake_in_s=0.0,
         )

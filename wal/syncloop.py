@@ -179,6 +179,7 @@ def _serve(log_dir: Path, cwd: Path, lock: daemon.Lock, *, ends: bool) -> bool:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: syncer.nudge())
     patience = Patience()
     files, look_at, upgraded = fingerprint(), time.monotonic() + UPGRADE_S, False
 
