@@ -15,7 +15,7 @@ from wal.locks import APPEND
 from wal.meta import Limits, RunInfo
 from wal.record import Kind
 from wal.spill import Spill
-from wal.writing import OpenSegment
+from wal.writing import INSERT, OpenSegment
 
 COMMIT_BYTES = 1300
 """What a commit of a small record adds to the write-ahead log (measured): one page and its frame."""
@@ -59,7 +59,7 @@ class Appender:
         with APPEND:
             if step is None:
                 step = self.last_step + 1
-            if kind == Kind.LOG:
+            if kind is Kind.LOG:
                 self.last_step = step
             if self._busy or self._failing or self._closed:
                 self._spill.add((kind, step, ts, names, body))
@@ -83,7 +83,8 @@ class Appender:
             keyset = live.keyset(names)
         seq = self.last_seq + 1
         try:
-            live.insert((seq, kind, keyset, step, ts, body))
+            # int(): sqlite3 binds an exact int at once and asks its adapters about an enumeration's member
+            live.execute(INSERT, (seq, int(kind), keyset, step, ts, body))
         except sqlite3.Error:
             raise
         except BaseException:  # a signal's exception, raised before SQLite began or after it committed

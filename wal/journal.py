@@ -33,7 +33,7 @@ from wal.liveness import (
 from wal.locks import APPEND, MAINTENANCE, in_forked_child
 from wal.meta import CorruptSegment, End, Limits, LogError, RunInfo, Seal, SegmentMeta, StreamInfo
 from wal.record import NewerFormat, uuid7
-from wal.sealing import SLICE_PAUSE_SECONDS, Sealer, is_broken
+from wal.sealing import HASTY, PATIENT, Sealer, is_broken
 from wal.segment import (
     Rows,
     last_seq,
@@ -73,7 +73,12 @@ __all__ = [
 ]
 
 DRAIN_CALLS = 64
-"""Waiting calls committed per hold of the append lock: about 2 ms."""
+"""Waiting calls committed per hold of the append lock: about 1 ms."""
+
+DRAIN_PAUSE_SECONDS = 50e-6
+
+PATIENT_SEGMENTS = 4
+"""With more than these open, sealing hurries: each open segment holds four descriptors."""
 
 PLAIN_RETRIES = 50
 PLAIN_RETRY_SECONDS = 0.01
@@ -218,12 +223,12 @@ class Journal(Appender):
                 went_well = self._drain_in_slice(DRAIN_CALLS)
             if not went_well or self._stopping:
                 return
-            time.sleep(SLICE_PAUSE_SECONDS)
+            time.sleep(DRAIN_PAUSE_SECONDS)
 
     def _pause(self) -> None:
         """Between slices of sealing: let ``log()`` have the interpreter, and keep a next segment ready."""
         if not self._stopping:
-            time.sleep(SLICE_PAUSE_SECONDS)
+            time.sleep(self._sealer.pace.pause_seconds)
             self._make_next()
 
     def _sync(self) -> bool:
@@ -246,7 +251,10 @@ class Journal(Appender):
         return True
 
     def _seal_old(self, pause: Callable[[], None] | None) -> None:
-        while len(self._open) > 1 and self._seal(self._open[0], pause):
+        while len(self._open) > 1:
+            self._sealer.pace = PATIENT if len(self._open) <= PATIENT_SEGMENTS else HASTY
+            if not self._seal(self._open[0], pause):
+                break
             with MAINTENANCE:
                 self._unplain.append(self._open.pop(0))
         with MAINTENANCE:

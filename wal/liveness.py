@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import struct
 import sys
 from enum import Enum
@@ -115,7 +114,7 @@ def liveness(stream_dir: Path, stream: StreamInfo) -> Liveness:
 @cache
 def host_name() -> str:
     """This machine's name, as streams carry it."""
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 @cache

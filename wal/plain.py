@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -54,8 +53,9 @@ def as_mapping(value: object) -> Mapping[object, object] | None:
         return cast("Mapping[object, object]", value)
     if isinstance(value, type):
         return None
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if isinstance(fields, dict):
+        return {name: getattr(value, name, None) for name in cast("dict[str, object]", fields)}
     if type(value).__name__ in ("Namespace", "SimpleNamespace"):
         return cast("Mapping[object, object]", vars(value))
     for method in ("model_dump", "_asdict", "to_dict", "dict"):

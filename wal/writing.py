@@ -17,7 +17,7 @@ from typing import Any
 from wal.locks import leak
 from wal.meta import End, RunInfo, Seal, StreamInfo, dump_end, dump_run, dump_seal, dump_segment, dump_stream
 from wal.record import FORMAT
-from wal.segment import SCHEMA, Row
+from wal.segment import SCHEMA
 
 Connect = Callable[..., sqlite3.Connection]
 
@@ -28,7 +28,7 @@ OPEN_TIMEOUT_SECONDS = 2.0
 BUSY_TIMEOUT_MS = 100
 """Nobody else writes a segment, so a commit never waits; should anything hold it, training must not."""
 
-_INSERT = "INSERT INTO record(seq, kind, keyset, step, ts, body) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO record(seq, kind, keyset, step, ts, body) VALUES (?, ?, ?, ?, ?, ?)"
 _SET_META = "INSERT OR REPLACE INTO meta(k, v) VALUES (?, ?)"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -95,10 +95,6 @@ class OpenSegment:
             (dump_segment(self.number, first_seq), dump_run(run)),
         )
         self.first_seq = first_seq
-
-    def insert(self, row: Row) -> None:
-        """Commit one record."""
-        self.execute(_INSERT, row)
 
     def keyset(self, names: tuple[str, ...]) -> int:
         """The id of a key set, stored when it is new."""

@@ -1,0 +1,129 @@
+"""What ``log()`` costs, against a bare SQLite INSERT of the same bytes, in one process and in turn."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from wal.record import packer
+from wal.segment import SCHEMA
+from wal.starting import Wishes
+
+REPETITIONS = 5
+CALLS = 20_000
+"""Per repetition: two and a half segments, so that rotation and sealing are in the tail."""
+
+STARTS = 15
+FLOATS = 8
+MAX_RATIO = 1.5
+MAX_TAIL = 10.0
+MAX_START_MS = 60.0
+
+_START = """
+import time
+before = time.perf_counter()
+import wal
+wal.init(project="bench")
+print(1e3 * (time.perf_counter() - before))
+"""
+
+
+def run() -> list[dict[str, Any]]:
+    """Rows of {"name", "value", "unit", "bar", "ok", "detail"}."""
+    rounds = [_one_round() for _ in range(REPETITIONS)]
+    ours, bare, tail = (statistics.median(column) for column in zip(*rounds, strict=True))
+    starts = sorted(_start_ms() for _ in range(STARTS))
+    start = statistics.median(starts)
+    return [
+        _row(
+            "log() of 8 floats, p50 / bare INSERT p50", ours / bare, "x", MAX_RATIO,
+            f"{ours:.1f} us / {bare:.1f} us, medians of {REPETITIONS} x {CALLS} calls in turn",
+        ),
+        _row(
+            "log() p99.9 of calls not preempted / p50", tail / ours, "x", MAX_TAIL,
+            f"{tail:.0f} us / {ours:.1f} us"
+            + ("" if hasattr(resource, "RUSAGE_THREAD") else " (all calls: preemption cannot be seen here)"),
+        ),
+        _row(
+            "import wal and init()", start, "ms", MAX_START_MS,
+            f"median of {STARTS} fresh processes, {starts[0]:.0f} to {starts[-1]:.0f} ms",
+        ),
+    ]  # fmt: skip
+
+
+def _row(name: str, value: float, unit: str, bar: float, detail: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "bar": bar, "ok": value <= bar, "detail": detail}
+
+
+def _preemptions() -> int:
+    """Times that the scheduler took the processor from this thread; 0 where that cannot be seen."""
+    who = getattr(resource, "RUSAGE_THREAD", None)
+    return 0 if who is None else resource.getrusage(who).ru_nivcsw
+
+
+def _one_round() -> tuple[float, float, float]:
+    """(p50 of log(), p50 of the bare INSERT, p99.9 of log() calls not preempted), all in microseconds."""
+    from wal.current import start_run
+
+    names = [f"train/metric_{i}" for i in range(FLOATS)]
+    clock = time.perf_counter_ns
+    with tempfile.TemporaryDirectory() as folder:
+        bare = _bare_connection(Path(folder) / "bare.db")
+        log_run = start_run(Path(folder) / "log", Wishes(project="bench", name="bench"))
+        ours_ns: list[int] = []
+        undisturbed_ns: list[int] = []
+        bare_ns: list[int] = []
+        pack = packer(FLOATS).pack
+        for step in range(CALLS):
+            data = {name: step + i / 7 for i, name in enumerate(names)}
+            before = _preemptions()
+            start = clock()
+            seq = log_run.log(data)
+            took = clock() - start
+            ours_ns.append(took)
+            if _preemptions() == before:
+                undisturbed_ns.append(took)
+            body = pack(*data.values())
+            start = clock()
+            bare.execute("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", (seq, 1, 1, step, start, body))
+            bare_ns.append(clock() - start)
+        log_run.finish()
+        bare.close()
+    tail = sorted(undisturbed_ns)[int(len(undisturbed_ns) * 0.999)]
+    return statistics.median(ours_ns) / 1e3, statistics.median(bare_ns) / 1e3, tail / 1e3
+
+
+def _bare_connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA page_size = 1024")  # ours: the default of 4096 would make the INSERT slower
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.executescript(SCHEMA)
+    return connection
+
+
+def _start_ms() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("CANOPY_")}
+        environ |= {"CANOPY_DIR": folder, "CANOPY_SYNC": "0", "CANOPY_SILENT": "1"}
+        root = str(Path(__file__).resolve().parents[2])
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environ.get("PYTHONPATH"))))
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+        output = subprocess.run(
+            [sys.executable, "-c", _START], env=environ, capture_output=True, text=True, check=True
+        )
+        return float(output.stdout)
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(f"{'ok ' if row['ok'] else 'BAD'} {row['name']}: {row['value']:.2f} {row['unit']}"
+              f" (bar {row['bar']:g}; {row['detail']})")  # fmt: skip
