@@ -56,8 +56,8 @@ def join(parts: Sequence[Points]) -> Points:
     )
 
 
-def pick(points: Points, mask: NDArray[np.bool_]) -> Points:
-    """The points where ``mask`` is true."""
+def pick(points: Points, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Points:
+    """The points where ``mask`` is true, or at these places."""
     return Points(points.seq[mask], points.step[mask], points.ts[mask], points.value[mask])
 
 

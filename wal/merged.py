@@ -1,0 +1,356 @@
+"""The reading protocol over the local log and Cassandra together: what every screen reads from.
+
+The log answers at once and is the truth about this machine's streams; Cassandra is the truth about what was
+shipped, and all there is of other machines'. It is found, connected and polled in the background
+(:mod:`wal.reach`); no call here waits for it longer than 2 s, whatever the network does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from wal.backlogage import BacklogAge
+from wal.link import Finder, Target
+from wal.local import LocalSource
+from wal.mergerows import extend_stream, merge_details, merge_rows, merge_runs, with_streams
+from wal.pace import WINDOW_S, Pace
+from wal.reach import Reach, Workers
+from wal.record import Record
+from wal.runrows import stream_row
+from wal.source import (
+    Connection,
+    MetricRow,
+    Points,
+    RunDetail,
+    RunRow,
+    RunState,
+    SourceError,
+    StoreStatus,
+    StreamRow,
+    TopologyRow,
+)  # fmt: skip
+from wal.streams import StreamEntry
+
+if TYPE_CHECKING:
+    from wal.cassandra.store import CassandraStore
+    from wal.pyramid import Series
+    from wal.seriesreader import SeriesReader, StreamView
+
+ANSWER_S = 1.5
+"""How long a question waits for Cassandra: with what follows, below the 2 s that a caller may be kept."""
+
+CONNECT_S = 2.0
+"""A reader gives up a connection after this; it is tried again in the background."""
+
+DETAIL_S = 1.0
+"""A screen asks for the streams of the run once a chart: one answer of Cassandra serves all its charts."""
+
+TAIL_RECORDS = 512
+TAIL_READS = 4
+"""Newest records of another machine's live stream, read beyond what its row counts yet: the row is written
+every 2 s."""
+
+T = TypeVar("T")
+
+
+def connect_reader(target: Target) -> CassandraStore:
+    """A store with a reader's patience. Raises :class:`wal.cassandra.trouble.StoreError`."""
+    from wal.cassandra.store import open_store  # the driver: a machine without Cassandra never imports it
+
+    assert target.endpoint is not None, "connecting needs an endpoint"
+    return open_store(target.endpoint, target.settings, timeout=CONNECT_S)
+
+
+class MergedSource:
+    """Reads runs from the log directory and from Cassandra. Implements :class:`wal.source.Source`, and what
+    the screens need beyond it.
+
+    ``find`` says where Cassandra is (default: settings and managed node, looked at every second), ``connect``
+    makes a store for that. Any thread may ask.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        *,
+        find: Callable[[], Target] | None = None,
+        connect: Callable[[Target], CassandraStore] = connect_reader,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.local = LocalSource(log_dir, clock_ns)
+        self.local_problem = ""
+        """Why the log directory cannot be read, as a sentence; empty while it can."""
+        self._workers = Workers()
+        self._reach = Reach(find or Finder(os.environ, Path.cwd()), connect, clock_ns=clock_ns)
+        self._age = BacklogAge()
+        self._details: dict[UUID, tuple[float, RunDetail]] = {}  # Cassandra's, with when they were read
+        self._reader: SeriesReader | None = None
+
+    def close(self) -> None:
+        """Let go of everything. Returns at once, also while a node hangs."""
+        self._reach.close()
+        self._workers.close()
+        self.local.close()
+
+    def refresh(self) -> None:
+        """Read everything anew at the next look, and try Cassandra now."""
+        self._details.clear()
+        if self._reader is not None:
+            self._reader.clear()
+        self._reach.refresh()
+
+    def wait_ready(self, timeout_s: float = 2.0) -> bool:
+        """Wait until Cassandra's runs are known, or that there are none to be had; False when it took longer.
+
+        For a command that prints once; a screen just shows what comes.
+        """
+        return self._reach.settled.wait(timeout_s)
+
+    # -- the list -----------------------------------------------------------------------------------
+
+    def runs(self, limit: int | None = None) -> Sequence[RunRow]:
+        """Runs newest first by start: the log's at once, with Cassandra's as last heard. Never waits.
+
+        Raises SourceError only when the log directory cannot be read and nothing was heard of Cassandra.
+        """
+        shipped = self._reach.look()
+        try:
+            local = self.local.runs()
+            self.local_problem = ""
+        except SourceError as error:
+            self.local_problem = str(error)
+            if not shipped:
+                raise
+            local = []
+        rows = merge_runs(local, shipped)
+        return rows if limit is None else rows[:limit]
+
+    def status(self) -> StoreStatus:
+        """Where the data comes from. Never waits."""
+        standing = self._reach.standing
+        streams = self._local_streams()
+        waiting, late = self._age.late(streams, time.monotonic())
+        connection, detail, remedy = standing.connection, standing.detail, standing.remedy
+        if connection is Connection.UP and late:
+            connection = Connection.CATCHING_UP
+            detail, remedy = _syncer_says(self.local.catalog.acks.status)
+        if self.local_problem:
+            detail = f"{detail} {self.local_problem}".strip()
+        return StoreStatus(connection, detail, remedy, standing.endpoint, standing.since_ns, waiting)
+
+    # -- one run ------------------------------------------------------------------------------------
+
+    def run(self, run_id: UUID) -> RunDetail:
+        """One run: this machine's streams from the log, the others from Cassandra.
+
+        Raises KeyError for a run that neither knows, SourceError when only Cassandra could know it and does
+        not answer.
+        """
+        try:
+            local = self.local.run(run_id)
+        except (KeyError, SourceError):
+            local = None
+        if local is None:
+            return self._shipped_run(run_id)
+        listed = self._reach.look().get(run_id)
+        if listed is None:
+            return local
+        if listed.streams <= len(local.streams) and not local.row.problem:
+            return replace(local, row=merge_rows(local.row, listed))
+        try:
+            return merge_details(local, self._shipped_run(run_id))
+        except (KeyError, SourceError):
+            return local
+
+    def _shipped_run(self, run_id: UUID) -> RunDetail:
+        """What Cassandra says of a run, or said last."""
+        if run_id not in self._details:
+            self._reach.settled.wait(ANSWER_S)
+        try:
+            detail = self._ask(
+                ("run", run_id), lambda store: _read_run(store, run_id, self._local_ids(run_id))
+            )
+        except SourceError:
+            known = self._details.get(run_id)
+            if known is None and self._reach.standing.connection is Connection.LOCAL_ONLY:
+                raise KeyError(run_id) from None
+            if known is None:
+                raise
+            return known[1]
+        self._details[run_id] = (time.monotonic(), detail)
+        return detail
+
+    def _ask(self, key: Hashable, work: Callable[[CassandraStore], T], wait_s: float = ANSWER_S) -> T:
+        """Cassandra's answer, or SourceError when there is none in time."""
+        store = self._reach.store
+        if store is None:
+            standing = self._reach.standing
+            raise SourceError(f"{standing.detail} {standing.remedy}".strip() or "Cassandra is not connected.")
+        question = self._workers.ask(key, lambda: work(store))
+        if not question.done.wait(wait_s):
+            raise SourceError("Cassandra has not answered yet; this is tried again by itself.")
+        if question.error is None:
+            return question.answer  # pyright: ignore[reportReturnType]  # done without an error
+        if isinstance(question.error, KeyError):
+            raise question.error
+        self._reach.failed(store, question.error)
+        raise SourceError(str(question.error)) from question.error
+
+    def _local_streams(self, run_id: UUID | None = None) -> list[StreamEntry]:
+        try:
+            catalog = self.local.catalog
+            return catalog.streams() if run_id is None else catalog.runs().get(run_id, [])
+        except SourceError:
+            return []
+
+    def _local_ids(self, run_id: UUID) -> frozenset[UUID]:
+        """Streams of the run that this machine's log can be asked about."""
+        return frozenset(entry.stream_id for entry in self._local_streams(run_id) if not entry.problem)
+
+    # -- points -------------------------------------------------------------------------------------
+
+    def series(
+        self,
+        run_id: UUID,
+        metric: str,
+        columns: int,
+        steps: tuple[int, int] | None = None,
+        *,
+        wait_s: float = ANSWER_S,
+    ) -> list[Series]:
+        """The metric reduced to ``columns``, a series per stream that has it, rank 0 first, then by start.
+
+        All are on the same edges, over ``steps`` (first and last) or the union of the streams'. Cassandra's
+        points where it has them, completed by the log's; while Cassandra is waited for longer than
+        ``wait_s``, the log alone. Raises like :meth:`run`, and SourceError for another machine's stream of
+        which nothing could be read yet.
+        """
+        return self._series_reader().series(self._views(run_id), metric, columns, steps, wait_s)
+
+    def metric(self, run_id: UUID, name: str, *, wait_s: float = ANSWER_S) -> MetricRow:
+        """The metric's row made from the very points that :meth:`series` draws. KeyError when there is none.
+
+        :attr:`RunDetail.metrics` come from summaries, which cost nothing; this one shows what the points say.
+        """
+        known = self.run(run_id).metrics.get(name)
+        summary = self._series_reader().summary(self._views(run_id), name, wait_s)
+        if known is None or summary is None:
+            raise KeyError(name)
+        return MetricRow(name, known.goal, summary, known.order)
+
+    def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
+        """The points of a metric in a stream after a seq: Cassandra's, completed by the log's."""
+        return self._series_reader().points(self._view(run_id, stream_id), metric, after_seq, ANSWER_S)
+
+    def records(
+        self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None
+    ) -> Sequence[Record]:
+        """Whole records after a seq, in seq order: this machine's streams' from the log."""
+        if stream_id in self._local_ids(run_id):
+            return self.local.records(run_id, stream_id, after_seq, limit)
+        key = ("records", run_id, stream_id, after_seq, limit)
+        return self._ask(key, lambda store: store.records(run_id, stream_id, after_seq, limit))
+
+    def topologies(self, run_id: UUID) -> Sequence[TopologyRow]:
+        """Topology snapshots, newest first. Raises like :meth:`run`."""
+        found: dict[tuple[UUID, int], TopologyRow] = {}
+        views = self._views(run_id)
+        if not all(view.row.stream_id in self._local_ids(run_id) for view in views):
+            for row in self._ask(("topologies", run_id), lambda store: store.topologies(run_id)):
+                found[row.stream_id, row.seq] = row
+        if any(view.entry is not None for view in views):
+            for row in self.local.topologies(run_id):
+                found[row.stream_id, row.seq] = row
+        return sorted(found.values(), key=lambda row: (row.ts, row.seq), reverse=True)
+
+    def topology(self, run_id: UUID, stream_id: UUID, seq: int) -> dict[str, object]:
+        """The body of one snapshot. Raises KeyError or SourceError."""
+        if stream_id in self._local_ids(run_id):
+            return self.local.topology(run_id, stream_id, seq)
+        key = ("topology", run_id, stream_id, seq)
+        return self._ask(key, lambda store: store.topology(run_id, stream_id, seq))
+
+    def recent(self, run_id: UUID, stream_id: UUID, seconds: float = WINDOW_S) -> Pace | None:
+        """The oldest and newest record of the stream's last ``seconds``: its speed and its usual gap.
+
+        Of another machine's stream by the points that were read for its charts; None before there are any.
+        """
+        try:
+            return self.local.recent(run_id, stream_id, seconds)
+        except (KeyError, SourceError):
+            return self._series_reader().pace(stream_id, seconds)
+
+    def _series_reader(self) -> SeriesReader:
+        if self._reader is None:
+            from wal.seriesreader import SeriesReader  # numpy: a list of runs works without it
+
+            self._reader = SeriesReader(self.local, self._reach, self._workers)
+        return self._reader
+
+    def _views(self, run_id: UUID) -> list[StreamView]:
+        from wal.seriesreader import StreamView
+
+        entries = {entry.stream_id: entry for entry in self._local_streams(run_id)}
+        whole = bool(entries) and not any(entry.problem for entry in entries.values())
+        listed = self._reach.look().get(run_id)
+        if whole and (listed is None or listed.streams <= len(entries)):
+            rows = [stream_row(entry) for entry in entries.values()]
+        else:
+            read_at, detail = self._details.get(run_id, (0.0, None))
+            if detail is None or entries or time.monotonic() - read_at > DETAIL_S:
+                detail = self.run(run_id)
+            rows = list(detail.streams)
+        rows.sort(key=lambda row: (row.rank, row.started_ns, row.stream_id))
+        return [StreamView(row, entries.get(row.stream_id)) for row in rows]
+
+    def _view(self, run_id: UUID, stream_id: UUID) -> StreamView:
+        for view in self._views(run_id):
+            if view.row.stream_id == stream_id:
+                return view
+        raise KeyError(stream_id)
+
+
+def _read_run(store: CassandraStore, run_id: UUID, local_ids: frozenset[UUID]) -> RunDetail:
+    """A run as Cassandra has it, up to the newest record of other machines' live streams."""
+    detail = store.run(run_id)
+    streams: list[StreamRow] = []
+    for row in detail.streams:
+        grows = row.state in (RunState.RUNNING, RunState.STALE) and row.stream_id not in local_ids
+        streams.append(_with_tail(store, row) if grows else row)
+    return with_streams(detail, streams)
+
+
+def _with_tail(store: CassandraStore, row: StreamRow) -> StreamRow:
+    for _ in range(TAIL_READS):
+        tail = store.records(row.run_id, row.stream_id, row.records, TAIL_RECORDS)
+        row = extend_stream(row, tail)
+        if len(tail) < TAIL_RECORDS:
+            break
+    return row
+
+
+def _syncer_says(status: Mapping[str, object]) -> tuple[str, str]:
+    """(detail, remedy) of records that wait although Cassandra answers."""
+    if not _is_running(status.get("pid")):
+        return "no syncer runs", "Start it with: canopy sync --watch"
+    if status.get("connection") in (Connection.TROUBLE, Connection.OFFLINE):
+        return str(status.get("detail") or ""), str(status.get("remedy") or "")
+    return "", ""
+
+
+def _is_running(pid: object) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's: it runs
+    return True
