@@ -76,22 +76,22 @@ class Session:
     ) -> None:
         self.cluster = cluster
         self.driver = driver
+        # Preparing goes by this and by no profile, and with profiles its public setter is refused: without
+        # it a hung node makes a reader wait 10 s for its first statement.
+        driver._default_timeout = READ_TIMEOUT_S  # pyright: ignore[reportPrivateUsage]
         self.endpoint = endpoint
         self.settings = settings
         self._prepared: dict[str, PreparedStatement] = {}
-        self._preparing = threading.Lock()
         self._warned: set[str] = set()
 
     def prepare(self, cql: str) -> PreparedStatement:
         """The prepared statement of ``cql``, prepared on first use. Raises the driver's exceptions."""
         statement = self._prepared.get(cql)
         if statement is None:
-            with self._preparing:
-                statement = self._prepared.get(cql)
-                if statement is None:
-                    statement = self.driver.prepare(cql)
-                    statement.is_idempotent = True  # every write carries its own timestamp
-                    self._prepared[cql] = statement
+            # No lock: preparing twice does no harm, a queue of threads behind a hung node does.
+            statement = self.driver.prepare(cql)
+            statement.is_idempotent = True  # every write carries its own timestamp
+            self._prepared[cql] = statement
         return statement
 
     def read(self, cql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -250,7 +250,6 @@ def _options(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
     write = _profile(settings, consistency.write, settings.request_timeout, FallthroughRetryPolicy())
     read = _profile(settings, consistency.read, min(READ_TIMEOUT_S, settings.request_timeout), RetryPolicy())
     options: dict[str, Any] = {
-        # Preparing a statement goes by the default profile: a reader must not wait longer for that either.
         "execution_profiles": {"write": write, "read": read, EXEC_PROFILE_DEFAULT: read},
         "reconnection_policy": ExponentialReconnectionPolicy(*_RECONNECT_S, max_attempts=None),  # pyright: ignore[reportArgumentType]
         "connect_timeout": settings.connect_timeout,
