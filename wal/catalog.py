@@ -7,6 +7,7 @@ Importing this reaches the standard library only. Facts of streams that cannot c
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import time
@@ -39,7 +40,7 @@ CACHE_EVERY_RECORDS = 1_000
 SAVE_RETRY_S = 30.0
 """Between two tries to write the cache while another process holds its lock."""
 
-_UUID_LENGTH = 36
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(slots=True)
@@ -301,7 +302,7 @@ def _uuid_dirs(directory: Path) -> Iterator[tuple[str, str, int]]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if len(entry.name) != _UUID_LENGTH or not _is_uuid(entry.name):
+                if _UUID.fullmatch(entry.name) is None:
                     continue
                 try:
                     status = entry.stat()
@@ -316,13 +317,6 @@ def _uuid_dirs(directory: Path) -> Iterator[tuple[str, str, int]]:
             f"The log directory {directory} cannot be read ({error.strerror}): make it readable, "
             "or name another one with CANOPY_DIR."
         ) from None
-
-
-def _is_uuid(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False
 
 
 def _is_settled(mtime_ns: int) -> bool:

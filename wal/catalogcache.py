@@ -33,6 +33,7 @@ _SCHEMA = f"""
 CREATE TABLE stream(stream TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, facts TEXT NOT NULL) STRICT;
 CREATE TABLE summary(
   name TEXT NOT NULL, stream TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(name, stream)) STRICT;
+CREATE INDEX summary_by_stream ON summary(stream);
 PRAGMA user_version = {VERSION};
 """
 

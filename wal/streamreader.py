@@ -11,9 +11,9 @@ from typing import Protocol
 from uuid import UUID
 
 from wal.liveness import Liveness, liveness
-from wal.meta import CorruptSegment, RunInfo, SegmentMeta, StreamInfo
+from wal.meta import CorruptSegment, RunInfo, Seal, SegmentMeta, StreamInfo
 from wal.record import Kind, NewerFormat, packer
-from wal.segment import read_meta, read_rows, read_summaries, segment_paths
+from wal.segment import read_meta, read_rows, reading, segment_paths
 from wal.source import RunState
 from wal.streams import StreamEntry, Summaries, state_of
 from wal.summary import MetricSummary
@@ -87,7 +87,7 @@ class StreamReader:
         self.directory = directory
         self.facts = facts or StreamFacts()
         self._packed = dict(packed or {})
-        self._summaries = {name: MetricSummary.unpack(body) for name, body in self._packed.items()}
+        self._summaries: dict[str, MetricSummary] = {}  # of the metrics that grew since
         self._changed: set[str] = set()
         self._problem: str | None = None
 
@@ -95,34 +95,32 @@ class StreamReader:
         """Read what is new. ``heartbeat_ns`` is when a file of the stream last changed."""
         self._problem = None
         facts = self.facts
-        # Asked first: if the writer is dead now, what is read afterwards is all there will ever be.
-        if facts.meta is not None:
-            facts.liveness = liveness(self.directory, facts.meta.stream)
-        paths = segment_paths(self.directory)
         if facts.meta is None:
-            self._begin(paths)
-        for path in paths:
-            if int(path.stem) >= facts.number:
-                self._follow(path)
+            self._begin()
+        if facts.meta is not None and facts.meta.end is None:
+            # Asked before reading: if the writer is dead now, what is read is all there will ever be.
+            facts.liveness = liveness(self.directory, facts.meta.stream)
+        if facts.meta is None or facts.meta.end is None or facts.meta.end.last_seq > facts.last_seq:
+            for path in segment_paths(self.directory):
+                if int(path.stem) >= facts.number:
+                    self._follow(path)
         for name in self._changed:
             self._packed[name] = self._summaries[name].pack()
         self._changed.clear()
         summaries = Summaries(dict(facts.positions), dict(self._packed))
         return make_entry(self, facts, summaries, heartbeat_ns, now_ns, self._problem)
 
-    def _begin(self, paths: list[Path]) -> None:
-        """Start at the newest sealed segment, whose summaries cover everything up to its end."""
-        for path in reversed(paths):
+    def _begin(self) -> None:
+        """Start behind the newest sealed segment, whose summaries cover everything up to its end."""
+        for path in reversed(segment_paths(self.directory)):
             meta = self._read_meta(path)
             if meta is None:
                 continue
             if self.facts.meta is None:
                 self.facts.meta = meta
-                self.facts.liveness = liveness(self.directory, meta.stream)
-            if meta.seal is not None and self._take_summaries(path, meta):
-                self.facts.number = meta.number
+            if meta.seal is not None and self._take_summaries(path, meta.seal):
+                self.facts.number = meta.number + 1
                 return
-        self.facts.number = 0
 
     def _read_meta(self, path: Path) -> SegmentMeta | None:
         try:
@@ -133,26 +131,30 @@ class StreamReader:
             self._problem = self._problem or str(error)
             return None
 
-    def _take_summaries(self, path: Path, meta: SegmentMeta) -> bool:
-        assert meta.seal is not None
+    def _take_summaries(self, path: Path, seal: Seal) -> bool:
         try:
-            stored = read_summaries(path)
-            rows = read_rows(path, after_seq=meta.seal.last_seq - 1).rows
+            with reading(path) as connection:
+                stored: list[tuple[str, int, bytes]] = connection.execute(
+                    "SELECT name, position, summary FROM metric ORDER BY position"
+                ).fetchall()
+                newest = connection.execute("SELECT ts FROM record ORDER BY seq DESC LIMIT 1").fetchone()
+            steps = [MetricSummary.packed_steps(packed) for _, _, packed in stored]
         except UNREADABLE as error:
             self._problem = self._problem or str(error)
             return False
-        for name, (position, summary) in sorted(stored.items(), key=lambda item: item[1][0]):
+        except ValueError as error:
+            self._problem = self._problem or f"{path}: {error}"
+            return False
+        for name, position, packed in stored:
             self.facts.positions[name] = position
-            self._summaries[name] = summary
-            self._changed.add(name)
-            self.facts.see_steps(summary.first_step, summary.last_step)
-            if summary.n > summary.non_finite:
-                self.facts.see_steps(summary.min_step, summary.max_step)
-        if meta.seal.count:
-            self.facts.see_steps(meta.seal.min_step, meta.seal.max_step)
-        if rows:
-            self.facts.last_ts = rows[-1][4]
-        self.facts.last_seq = meta.seal.last_seq
+            self._packed[name] = packed
+        for first, last, _, _ in steps:
+            self.facts.see_steps(first, last)
+        if seal.count:
+            self.facts.see_steps(seal.min_step, seal.max_step)
+        if newest:
+            self.facts.last_ts = newest[0]
+        self.facts.last_seq = seal.last_seq
         return True
 
     def _follow(self, path: Path) -> None:
@@ -183,10 +185,16 @@ class StreamReader:
         for name, value in zip(names, values, strict=True):
             summary = self._summaries.get(name)
             if summary is None:
-                summary = self._summaries[name] = MetricSummary()
-                self.facts.positions[name] = len(self.facts.positions)
+                summary = self._summaries[name] = self._open_summary(name)
             summary.add(step, value)
         self._changed.update(names)
+
+    def _open_summary(self, name: str) -> MetricSummary:
+        packed = self._packed.get(name)
+        if packed is not None:
+            return MetricSummary.unpack(packed)
+        self.facts.positions[name] = len(self.facts.positions)
+        return MetricSummary()
 
 
 class Place(Protocol):

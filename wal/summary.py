@@ -207,10 +207,20 @@ class MetricSummary:
         ) = _HEAD.unpack_from(data)  # fmt: skip
         if count > CURVE_BUCKETS or len(data) != _HEAD.size + count * _BUCKET.size or self.shift > 64:
             raise ValueError("a metric summary of the wrong length")
-        for offset in range(_HEAD.size, len(data), _BUCKET.size):
-            index, *fields = _BUCKET.unpack_from(data, offset)
-            self.buckets[index] = Bucket(*fields)
+        self.buckets = {
+            index: Bucket(*fields) for index, *fields in _BUCKET.iter_unpack(memoryview(data)[_HEAD.size :])
+        }
         return self
+
+    @staticmethod
+    def packed_steps(data: bytes) -> tuple[int, int, int, int]:
+        """(first, last, min, max) step of a packed summary, without unpacking its curve.
+
+        Raises ValueError for bytes that cannot be a summary.
+        """
+        if len(data) < _HEAD.size or data[0] != _VERSION:
+            raise ValueError("not a metric summary of a known version")
+        return _HEAD.unpack_from(data)[7:11]
 
 
 def add_values(summaries: dict[str, MetricSummary], step: int, values: Mapping[str, float]) -> None:
