@@ -148,14 +148,16 @@ def wanted(environ: Mapping[str, str] = os.environ) -> bool:
     return "PYTEST_CURRENT_TEST" not in environ and "pytest" not in sys.modules
 
 
-def ensure_running(log_dir: Path, cwd: Path | None = None) -> bool:
-    """Start the syncer of ``log_dir`` when it is wanted and none of this version runs; True if it did.
+def ensure_running(log_dir: Path, cwd: Path | None = None, *, replace_older: bool = False) -> bool:
+    """Start the syncer of ``log_dir`` when one is wanted and none runs. True if one was started.
 
-    A syncer of an older version is replaced by the one that is started.
+    With ``replace_older``, one of an older version is asked to go by the one that is started: the app asks
+    for that, a trainer does not take the time. (A syncer whose own files are upgraded goes by itself.)
     """
     if not wanted() or not log_dir.is_dir():
         return False
-    if holder(log_dir) is not None and not is_newer(version(), running_version(log_dir)):
+    running = holder(log_dir) is not None
+    if running and not (replace_older and is_newer(version(), running_version(log_dir))):
         return False
     spawn(log_dir, cwd or Path.cwd())
     return True
