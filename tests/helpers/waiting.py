@@ -1,0 +1,34 @@
+"""Waiting for a condition with a deadline, and reading a stream whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wal.journal import read_meta, read_records, segment_paths, stream_dirs
+from wal.record import Record
+
+DEADLINE_S = 30.0
+
+
+def wait_until(condition: Callable[[], object], deadline_s: float = DEADLINE_S, what: str = "") -> None:
+    """Poll until ``condition`` holds; fails after the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {deadline_s} s: {what or condition}"
+        time.sleep(0.005)
+
+
+def stream_records(stream_dir: Path) -> list[Record]:
+    """Every record of a stream, over its segments."""
+    records: list[Record] = []
+    for path in segment_paths(stream_dir):
+        if read_meta(path) is not None:
+            records += read_records(path)
+    return records
+
+
+def streams_in(log_dir: Path) -> list[Path]:
+    """The stream directories of a log directory, oldest first."""
+    return sorted((directory for _, _, directory in stream_dirs(log_dir)), key=lambda path: path.name)
