@@ -19,6 +19,8 @@ class RunsLoaded(Message, bubble=False):
     """The run list was read anew, newest first."""
 
     rows: tuple[RunRow, ...]
+    problem: str = ""
+    """Why this machine's log could not be read, while Cassandra's runs are shown."""
 
 
 @dataclass
@@ -56,3 +58,12 @@ class TopologyLoaded(Message, bubble=False):
 
     row: TopologyRow
     body: Mapping[str, object]
+
+
+@dataclass
+class LogGrew(Message, bubble=False):
+    """Something was written below the directory that a screen watches."""
+
+    def can_replace(self, message: Message) -> bool:
+        """One word is as good as many."""
+        return isinstance(message, LogGrew)

@@ -6,7 +6,7 @@ Runs on a background thread: asks the source, reduces, draws; what comes back is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -14,12 +14,11 @@ import numpy as np
 
 from canopy_tui.charts.plot import Plot, plot, plot_columns
 from wal.pace import Pace
-from wal.source import RunDetail, RunState, StreamRow
+from wal.source import MetricRow, RunDetail, RunState, SourceError, StreamRow
 
 if TYPE_CHECKING:
-    from wal.merged import MergedSource
-
     from canopy_tui.charts.glyphs import Glyphs
+    from wal.merged import MergedSource
     from wal.pyramid import Series
 
 
@@ -31,48 +30,75 @@ class ChartRequest(NamedTuple):
     height: int
 
 
-Fingerprint = tuple[object, ...]
-"""What must differ for a chart to look different; see :func:`fingerprint`."""
+@dataclass(frozen=True, slots=True)
+class DrawnMetric:
+    """A picture and what it was made of. ``metric`` says what the drawn points say."""
+
+    metric: MetricRow
+    series: Sequence[Series]
+    steps: tuple[int, int]
+    size: tuple[int, int]
+    plot: Plot
 
 
 @dataclass(frozen=True, slots=True)
 class RunReading:
-    """One run as it was when it was read.
+    """One run as it was when it was read, with the charts that ``request`` asked for.
 
-    ``plots`` holds what ``request`` asked for, or is None when nothing had changed since the reading with
-    the same request and ``mark``.
+    ``problem`` is why some of them could not be drawn anew, as a sentence; those are the ones drawn before.
     """
 
     detail: RunDetail
     pace: Pace | None
     request: ChartRequest
-    mark: Fingerprint
-    plots: Mapping[str, Plot] | None
+    drawn: Mapping[str, DrawnMetric] = field(default_factory=dict[str, DrawnMetric])
+    problem: str = ""
 
 
 def read_run(
     source: MergedSource, run_id: UUID, request: ChartRequest, glyphs: Glyphs, known: RunReading | None = None
 ) -> RunReading:
-    """Read a run, and draw its charts unless ``known`` already shows what they would.
+    """Read a run and draw its charts; a picture of ``known`` whose points are the same is taken over.
 
     Raises what the source raises: KeyError for a run that is not there, SourceError.
     """
     detail = source.run(run_id)
-    mark = fingerprint(detail)
     newest = newest_stream(detail.streams)
     pace = source.recent(run_id, newest.stream_id) if newest is not None else None
-    if known is not None and known.mark == mark and known.request == request:
-        return RunReading(detail, pace, request, mark, None)
-    return RunReading(detail, pace, request, mark, draw_charts(source, detail, request, glyphs))
+    drawn: dict[str, DrawnMetric] = {}
+    problem = ""
+    for name in request.metrics:
+        before = known.drawn.get(name) if known is not None else None
+        if name not in detail.metrics:
+            continue
+        try:
+            drawn[name] = _draw(source, detail, name, request, glyphs, before)
+        except SourceError as error:
+            problem = str(error)
+            if before is not None:
+                drawn[name] = before
+    metrics = {**detail.metrics, **{name: one.metric for name, one in drawn.items()}}
+    return RunReading(replace(detail, metrics=metrics), pace, request, drawn, problem)
 
 
-def fingerprint(detail: RunDetail) -> Fingerprint:
-    """Changes whenever a record or an acknowledgement has come since."""
-    return (
-        bool(detail.row.shipped),
-        len(detail.metrics),
-        *((s.stream_id, s.records, s.acked) for s in detail.streams),
-    )
+def _draw(
+    source: MergedSource,
+    detail: RunDetail,
+    name: str,
+    request: ChartRequest,
+    glyphs: Glyphs,
+    before: DrawnMetric | None,
+) -> DrawnMetric:
+    run_id, steps, size = detail.row.run_id, step_range(detail), (request.width, request.height)
+    series = source.series(run_id, name, plot_columns(request.width, glyphs), steps)
+    try:
+        metric = source.metric(run_id, name)
+    except KeyError:
+        metric = detail.metrics[name]
+    if before is not None and before.series is series and (before.steps, before.size) == (steps, size):
+        return before if before.metric is metric else replace(before, metric=metric)
+    shown = series if detail.row.shipped else [_without_style(one) for one in series]
+    return DrawnMetric(metric, series, steps, size, plot(shown, *size, steps=steps, glyphs=glyphs))
 
 
 def newest_stream(streams: Sequence[StreamRow]) -> StreamRow | None:
@@ -86,23 +112,6 @@ def step_range(detail: RunDetail) -> tuple[int, int]:
     if not logged:
         return 0, 0
     return min(stream.first_step for stream in logged), max(stream.last_step for stream in logged)
-
-
-def draw_charts(
-    source: MergedSource, detail: RunDetail, request: ChartRequest, glyphs: Glyphs
-) -> dict[str, Plot]:
-    """The pictures of the metrics asked for that the run has."""
-    columns = plot_columns(request.width, glyphs)
-    steps = step_range(detail)
-    drawn: dict[str, Plot] = {}
-    for name in request.metrics:
-        if name not in detail.metrics:
-            continue
-        series = source.series(detail.row.run_id, name, columns, steps)
-        if not detail.row.shipped:
-            series = [_without_style(one) for one in series]
-        drawn[name] = plot(series, request.width, request.height, steps=steps, glyphs=glyphs)
-    return drawn
 
 
 def _without_style(series: Series) -> Series:

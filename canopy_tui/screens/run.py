@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
@@ -11,13 +12,15 @@ from textual.binding import Binding, BindingType
 from textual.getters import query_one
 from textual.message import Message
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Footer
 
 from canopy_tui.inspector import in_order
-from canopy_tui.messages import RunLoaded, SourceFailed, TopologiesLoaded, TopologyLoaded
+from canopy_tui.messages import LogGrew, RunLoaded, SourceFailed, TopologiesLoaded, TopologyLoaded
 from canopy_tui.runhead import head_lines
 from canopy_tui.runlines import storage_page
 from canopy_tui.runreading import RunReading, read_run
+from canopy_tui.wake import Watcher
 from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.config_pane import ConfigPane
 from canopy_tui.widgets.lines import LineList
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """The screen is correct within this time, whatever the file system tells or does not tell."""
+
+LEAST_SECONDS = 0.25
+"""Between two readings: four repaints a second are smooth, more only load a slow terminal."""
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -75,8 +81,10 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         super().__init__()
         self.run_id = run_id
         self._reading: RunReading | None = None
-        self._drawn: RunReading | None = None
-        """The newest reading that brought pictures."""
+        self._read_at = 0.0
+        self._due: Timer | None = None
+        """A reading that waits for its time."""
+        self._watcher: Watcher | None = None
 
     def compose(self) -> ComposeResult:
         yield RunHead()
@@ -100,6 +108,12 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     def on_mount(self) -> None:
         self.charts.focus()
         self._poll = self.set_interval(POLL_SECONDS, self.poll)
+        self._watcher = Watcher(self.app.log_dir / str(self.run_id), lambda: self.post_message(LogGrew()))
+        self._watcher.start()
+
+    def on_unmount(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
 
     def on_screen_suspend(self) -> None:
         self._poll.pause()
@@ -113,16 +127,33 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     def poll(self) -> None:
         """Read the run in the background, unless a reading is under way; say how the time goes on."""
         if not self.app.background.busy(self._key("run")):
-            self._read(self._drawn)
+            self._read()
         self._show_head()
 
+    def on_log_grew(self) -> None:
+        """Read at once, or as soon as the last reading is long enough ago."""
+        if self._due is not None or not self.is_current:
+            return
+        wait = self._read_at + LEAST_SECONDS - time.monotonic()
+        if wait <= 0:
+            self._read()
+        else:
+            self._due = self.set_timer(wait, self._read_due)
+
+    def _read_due(self) -> None:
+        self._due = None
+        self._read()
+
     def action_refresh(self) -> None:
-        """Read anew, and draw even what seems unchanged."""
-        self._read(None)
+        """Forget what is kept, read anew, and draw even what seems unchanged."""
+        self.app.source.refresh()
+        self._read(anew=True)
         self._read_topologies()
 
-    def _read(self, known: RunReading | None) -> None:
+    def _read(self, *, anew: bool = False) -> None:
+        known = None if anew else self._reading
         source, run_id, glyphs, request = self.app.source, self.run_id, self.app.glyphs, self.charts.request()
+        self._read_at = time.monotonic()
 
         def work() -> Message:
             try:
@@ -138,24 +169,21 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
 
     def on_run_loaded(self, message: RunLoaded) -> None:
         reading = message.reading
-        news = self._reading is None or reading.mark != self._reading.mark
+        grown = self._reading is None or self._reading.detail.row.records != reading.detail.row.records
         self._reading = reading
-        self.status_line.failure = ""
-        self.charts.remove_class("-stale")
+        self.status_line.failure = reading.problem
+        self.charts.set_class(bool(reading.problem), "-stale")
         detail = reading.detail
         with self.app.batch_update():
             main = self._main_metric()
             self.charts.show(detail.row, in_order(detail.metrics, main), main)
-            if reading.plots is not None:
-                self._drawn = reading
-                self.charts.show_plots(reading.plots)
+            self.charts.show_plots({name: one.plot for name, one in reading.drawn.items()})
             self._show_head()
-            if news:
-                self.config.show(detail)
-                self._read_topologies()
-            self._show_storage()
+            self._show_tab()
+        if grown:
+            self._read_topologies()
         if self.charts.request() != reading.request:
-            self._read(self._drawn)  # the first reading says which metrics there are; the next draws them
+            self._read()  # the first reading says which metrics there are; the next draws them
 
     def on_source_failed(self, message: SourceFailed) -> None:
         """Keep what is on the screen, and say that it is old."""
@@ -166,7 +194,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     def _charts_wanted(self, event: ChartsPane.Wanted) -> None:
         event.stop()
         self._show_note()
-        self._read(self._drawn)
+        self._read()
 
     def _read_topologies(self) -> None:
         if self.tabs.active != TABS.index("Topology"):
@@ -222,12 +250,15 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     def _show_note(self) -> None:
         self.tabs.note = self.charts.note if self.tabs.active == 0 else ""
 
-    def _show_storage(self) -> None:
-        reading, app = self._reading, self.app
-        if reading is None or self.tabs.active != TABS.index("Storage"):
+    def _show_tab(self) -> None:
+        """Draw the open tab's list anew, if it is made of the reading."""
+        if self._reading is None:
             return
-        now_ns = app.clock_ns()
-        self.storage.show(lambda width: storage_page(reading.detail, app.log_dir, width, now_ns, app.unicode))
+        app, detail, now_ns = self.app, self._reading.detail, self.app.clock_ns()
+        if self.tabs.active == TABS.index("Config"):
+            self.config.show(detail)
+        elif self.tabs.active == TABS.index("Storage"):
+            self.storage.show(lambda width: storage_page(detail, app.log_dir, width, now_ns, app.unicode))
 
     def on_resize(self) -> None:
         self._show_head()
@@ -249,7 +280,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         self.query_one(ContentSwitcher).current = f"tab-{place}"
         (self.charts.focus, self.config.focus_list, self.topology.focus_list, self.storage.focus)[place]()
         self._read_topologies()
-        self._show_storage()
+        self._show_tab()
         self._show_note()
         self.refresh_bindings()
 
