@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wal.settings import Endpoint, Settings, SettingsError, find_file, load, resolve
-from wal.shipping import Backoff
 from wal.source import Connection
 
 if TYPE_CHECKING:
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from wal.cassandra.trouble import Trouble
 
 log = logging.getLogger("wal.syncer")
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_LONGEST_S = 30.0
 
 LOOK_S = 1.0
 """How often the settings file and the managed node's record are looked at: a few ``stat`` calls."""
@@ -97,6 +99,27 @@ class Finder:
         detail = "the managed node is stopped" + (f" ({node.detail})" if node.detail else "")
         remedy = f"Start it with: canopy cassandra up{'' if node.name == 'default' else ' ' + node.name}"
         return Target(settings, None, Connection.OFFLINE, detail, remedy, node)
+
+
+class Backoff:
+    """Delays with full jitter: uniform in 0 … ceiling, the ceiling doubling from 0.5 s to 30 s, for ever.
+
+    Full jitter spreads the syncers of a whole cluster over the interval after an outage (M. Brooker,
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). ``uniform`` draws from an interval.
+    """
+
+    def __init__(self, uniform: Callable[[float, float], float]) -> None:
+        self._uniform = uniform
+        self._ceiling = BACKOFF_FIRST_S
+
+    def next(self) -> float:
+        """Seconds to wait before the next try."""
+        delay = self._uniform(0.0, self._ceiling)
+        self._ceiling = min(self._ceiling * 2, BACKOFF_LONGEST_S)
+        return delay
+
+    def reset(self) -> None:
+        self._ceiling = BACKOFF_FIRST_S
 
 
 class Link:

@@ -25,9 +25,6 @@ WINDOW_MAX = 32
 SHRINK_EVERY_S = 1.0
 """One overload makes a whole window fail: it is halved once for all of them."""
 
-BACKOFF_FIRST_S = 0.5
-BACKOFF_LONGEST_S = 30.0
-
 READ_AHEAD = 2
 """Batches in flight and ready, as a multiple of the window: this bounds the syncer's memory. The live lane
 may hold one window more."""
@@ -49,27 +46,6 @@ class Window:
         if now - self._shrunk_at >= SHRINK_EVERY_S:
             self._shrunk_at = now
             self.size = max(self.size // 2, WINDOW_MIN)
-
-
-class Backoff:
-    """Delays with full jitter: uniform in 0 … ceiling, the ceiling doubling from 0.5 s to 30 s, for ever.
-
-    Full jitter spreads the syncers of a whole cluster over the interval after an outage (M. Brooker,
-    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). ``uniform`` draws from an interval.
-    """
-
-    def __init__(self, uniform: Callable[[float, float], float]) -> None:
-        self._uniform = uniform
-        self._ceiling = BACKOFF_FIRST_S
-
-    def next(self) -> float:
-        """Seconds to wait before the next try."""
-        delay = self._uniform(0.0, self._ceiling)
-        self._ceiling = min(self._ceiling * 2, BACKOFF_LONGEST_S)
-        return delay
-
-    def reset(self) -> None:
-        self._ceiling = BACKOFF_FIRST_S
 
 
 @dataclass(slots=True, eq=False)
