@@ -34,6 +34,9 @@ INPUTS = 2
 PRIME_OFFSET = 0.1
 """Added to the derivative of a tanh output, so that a saturated wrong output still learns (Fahlman 1988)."""
 
+OUTPUT_RANGE = 0.1
+"""Output weights begin within ± this: larger ones saturate, and the first epochs would only unlearn them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -59,10 +62,10 @@ class Settings:
     """Everything that decides a training run. Rates multiply slopes that are means over the points."""
 
     seed: int = 7
-    units: int = 16
+    units: int = 20
     pool: int = 8
-    output_epochs: int = 80
-    candidate_epochs: int = 100
+    output_epochs: int = 40
+    candidate_epochs: int = 50
     output_rate: float = 0.2
     candidate_rate: float = 1.0
     decay: float = 1e-4
@@ -192,9 +195,8 @@ class CascadeCorrelation:
         self._train, self._validation = train, validation
         self._features = _with_bias(train.inputs)
         self._validation_features = _with_bias(validation.inputs)
-        spread = settings.weight_range
         outputs = train.targets.shape[1]
-        self._output = self._random.uniform(-spread, spread, (INPUTS + 1, outputs))
+        self._output = self._random.uniform(-OUTPUT_RANGE, OUTPUT_RANGE, (INPUTS + 1, outputs))
         if checkpoint is not None:
             self._restore(checkpoint)
 
