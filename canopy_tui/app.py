@@ -11,6 +11,7 @@ from uuid import UUID
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.signal import Signal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 STATUS_SECONDS = 0.5
 """How often the status line asks where the data comes from: an answer from memory, never a network call."""
+
+QUIT = "Leave canopy; runs and shipping go on"
 
 ExtraCommand = tuple[str, str, Callable[[], object]]
 """Name, help and callable of a palette command that another part brings; the callable runs on a thread."""
@@ -63,7 +66,8 @@ class CanopyApp(App[None]):
         (120, "-wide"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+q", "quit", "Quit", id="app.quit", tooltip="Leave canopy; runs and shipping go on"),
+        Binding("q", "quit", "Quit", id="app.quit", tooltip=QUIT),
+        Binding("ctrl+q", "quit", show=False, id="app.quit_everywhere", tooltip=QUIT),
         Binding(
             "question_mark", "help", "Help", id="app.help", key_display="?", tooltip="The keys of this screen"
         ),
@@ -81,6 +85,7 @@ class CanopyApp(App[None]):
         extra_commands: Sequence[ExtraCommand] = (),
         unicode: bool = True,
         view: View | None = None,
+        after_start: Callable[[], object] | None = None,
     ) -> None:
         super().__init__()
         self.source = source
@@ -96,6 +101,8 @@ class CanopyApp(App[None]):
         """The runs as the list shows them, in its order."""
         self.status_changed: Signal[StoreStatus] = Signal(self, "status_changed")
         self._first_run = open_run
+        self._after_start = after_start
+        """Run in the background once the first screen has been drawn."""
 
     def on_mount(self) -> None:
         for theme in THEMES:
@@ -108,6 +115,23 @@ class CanopyApp(App[None]):
             self.open_run(self._first_run)
         self.set_interval(STATUS_SECONDS, self.ask_status)
         self.ask_status()
+        self.call_after_refresh(self._started)
+
+    def _started(self) -> None:
+        if self._after_start is not None:
+            self.run_command("start", self._after_start)
+
+    def run_command(self, name: str, command: Callable[[], object]) -> None:
+        """Run what may take its time in the background, and say when it failed."""
+
+        def work() -> Message | None:
+            try:
+                command()
+            except Exception as error:  # noqa: BLE001 - another part's work: it says itself what went wrong
+                return SourceFailed(name, f"{name}: {error}")
+            return None
+
+        self.background.submit(f"command {name}", work, self)
 
     # -- where the data comes from ------------------------------------------------------------------
 

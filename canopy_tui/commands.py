@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -11,12 +11,10 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from canopy_tui import format as fmt
-from canopy_tui.messages import SourceFailed
 from canopy_tui.screens.runs import RunsScreen
 from wal.source import RunRow
 
 if TYPE_CHECKING:
-    from textual.message import Message
     from textual.screen import Screen
 
     from canopy_tui.app import CanopyApp
@@ -28,7 +26,7 @@ SHOWN_RUNS = 8
 def app_commands(app: CanopyApp, screen: Screen[object]) -> Iterable[SystemCommand]:
     """Commands of the app, those that another part brought among them."""
     for name, text, command in app.extra_commands:
-        yield SystemCommand(name, text, partial(_run_extra, app, name, command))
+        yield SystemCommand(name, text, partial(app.run_command, name, command))
     if isinstance(screen, RunsScreen):
         yield SystemCommand("Choose main metric", "Of the highlighted run's project", screen.action_metric)
         yield SystemCommand("Sort runs", "By any column", screen.action_sort_menu)
@@ -39,19 +37,6 @@ def app_commands(app: CanopyApp, screen: Screen[object]) -> Iterable[SystemComma
     yield SystemCommand("Theme", "Choose the colours", app.action_change_theme)
     yield SystemCommand("Keys", "The keys of this screen", app.action_help)
     yield SystemCommand("Quit", "Leave canopy; runs and shipping go on", app.action_quit)
-
-
-def _run_extra(app: CanopyApp, name: str, command: Callable[[], object]) -> None:
-    """Run a command that may take its time, and say when it failed."""
-
-    def work() -> Message | None:
-        try:
-            command()
-        except Exception as error:  # noqa: BLE001 - the command is another part's: say what it says
-            return SourceFailed("command", f"{name}: {error}")
-        return None
-
-    app.background.submit(f"command:{name}", work, app)
 
 
 class RunsProvider(Provider):

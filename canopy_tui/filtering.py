@@ -17,7 +17,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from wal.source import MetricRow, RunRow, RunState
@@ -81,11 +81,23 @@ class Filter:
 
 def parse(text: str) -> Filter:
     """The filter that ``text`` means. Raises :class:`FilterError`."""
+    found, problem = parse_typing(text)
+    if problem:
+        raise FilterError(problem)
+    return found
+
+
+def parse_typing(text: str) -> tuple[Filter, str]:
+    """The filter of the terms that can be understood, and what is wrong with the first of the others.
+
+    While a term is being typed it often means nothing yet; the list should not jump for that.
+    """
     terms: list[Predicate] = []
     metrics: list[str] = []
+    problem = ""
     negate = False
     for token in _tokens(text):
-        if token.plain and token.text.lower() == "not":
+        if token.plain and token.text.lower() == "not" and not token.operator:
             negate = not negate
             continue
         if token.plain and token.text.startswith("-"):
@@ -93,10 +105,14 @@ def parse(text: str) -> Filter:
             token = token.without_dash()
             if not token.text and not token.operator:
                 continue  # a dash whose word is still to be typed
-        term = _term(token, metrics)
-        terms.append(_opposite(term) if negate else term)
+        try:
+            term = _term(token, metrics)
+        except FilterError as error:
+            problem = problem or str(error)
+        else:
+            terms.append(_opposite(term) if negate else term)
         negate = False
-    return Filter(text, tuple(terms), tuple(dict.fromkeys(metrics)))
+    return Filter(text, tuple(terms), tuple(dict.fromkeys(metrics))), problem
 
 
 # -- tokens -----------------------------------------------------------------------------------------
@@ -111,35 +127,30 @@ class _Token:
     """False when ``text`` began with a quote: then a dash or a colon in it is only a character."""
 
     def without_dash(self) -> _Token:
-        return _Token(self.text[1:], self.operator, self.value)
+        return replace(self, text=self.text[1:])
 
 
 def _tokens(text: str) -> list[_Token]:
+    """The text cut at spaces; an operator binds what stands on both sides of it, spaces or not."""
     tokens: list[_Token] = []
-    left, sign, right, plain, begun = "", "", "", True, False
+    open_token: _Token | None = None
     for match in _PIECE.finditer(text):
-        double, single, found, space, word = match.groups()
-        if found is not None and not sign and begun:
-            sign = found.strip()
-            continue
-        if space is not None or (found is not None and not begun):
-            if begun:
-                tokens.append(_Token(left, sign, right, plain))
-            left, sign, right, plain, begun = "", "", "", True, False
-            if found is not None:
-                raise FilterError(f"write what to compare before '{found.strip()}', as in loss<0.1")
-            continue
-        quoted = double if double is not None else single
-        piece = quoted if quoted is not None else word if word is not None else (found or "").strip()
-        if not begun:
-            plain, begun = quoted is None, True
-        if sign:
-            right += piece
+        double, single, sign, space, word = match.groups()
+        if space is not None:
+            tokens += [open_token] if open_token else []
+            open_token = None
+        elif sign is not None and (open_token is None or not open_token.operator):
+            open_token = replace(open_token or _Token(""), operator=sign.strip())
         else:
-            left += piece
-    if begun:
-        tokens.append(_Token(left, sign, right, plain))
-    return tokens
+            quoted = double if double is not None else single
+            piece = quoted if quoted is not None else word if word is not None else sign.strip()
+            if open_token is None:
+                open_token = _Token(piece, plain=quoted is None)
+            elif open_token.operator:
+                open_token = replace(open_token, value=open_token.value + piece)
+            else:
+                open_token = replace(open_token, text=open_token.text + piece)
+    return tokens + ([open_token] if open_token else [])
 
 
 def _opposite(term: Predicate) -> Predicate:
@@ -245,6 +256,8 @@ def _field_holds(name: str, value: str) -> Predicate:
 
 def _comparison(token: _Token, metrics: list[str]) -> Predicate:
     name, sign, value = token.text, token.operator, token.value
+    if not name:
+        raise FilterError(f"write what to compare before '{sign}', as in loss<0.1")
     known = _field(name)
     if known is not None:
         if sign not in ("=", "!="):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
+from canopy_tui.chartlines import plot_lines
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.sparkline import Mark, sparkline
 from canopy_tui.filtering import duration_ns, sync_word
 from canopy_tui.listing import BAD_STATES, Cell, Piece, is_bad, state_text
-from wal.source import MetricRow, RunRow, RunState
+from wal.source import MetricRow, RunDetail, RunRow, RunState
 
 if TYPE_CHECKING:
     from wal.pyramid import Series
@@ -133,6 +135,11 @@ def in_order(metrics: Mapping[str, MetricRow], main: str | None) -> list[MetricR
     return sorted(metrics.values(), key=lambda metric: (metric.name != main, metric.order, metric.name))
 
 
+def exit_code_of(detail: RunDetail) -> int | None:
+    """The exit code that a failed run ended with."""
+    return next((stream.exit_code for stream in reversed(detail.streams) if stream.exit_code), None)
+
+
 # -- config -----------------------------------------------------------------------------------------
 
 
@@ -164,17 +171,20 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> list[tuple[str, s
 
 # -- chart ------------------------------------------------------------------------------------------
 
-_TONES = {
-    "line": "curve", "band": "band", "unshipped-line": "waiting", "unshipped-band": "waiting-band",
-    "axis": "faint", "unshipped-axis": "waiting", "guide": "faint", "label": "muted", "bad": "bad",
-    "clip": "bad", "blank": "",
-}  # fmt: skip
 
+def chart_lines(
+    series: Sequence[Series], row: RunRow, width: int, height: int, glyphs: Glyphs, *, guides: bool = True
+) -> list[Line]:
+    """The chart of a metric, ``height`` lines; a live run that knows its end leaves room for it.
 
-def chart_lines(series: Sequence[Series], row: RunRow, width: int, height: int, glyphs: Glyphs) -> list[Line]:
-    """The chart of a metric, ``height`` lines; a live run that knows its end leaves room for it."""
+    Without ``guides`` no line is drawn at the ticks: where nothing makes it faint it would read as data.
+    """
+    import numpy as np
+
     from canopy_tui.charts.plot import plot
 
+    if not row.shipped:  # a run that Cassandra never heard of is local, not late: nothing of it is on its way
+        series = [replace(one, unshipped=np.zeros_like(one.unshipped)) for one in series]
     steps: tuple[int, int] | None = None
     edges = [one.columns.edges for one in series if len(one.columns)]
     if row.state is RunState.RUNNING and row.total_steps and edges:
@@ -182,4 +192,7 @@ def chart_lines(series: Sequence[Series], row: RunRow, width: int, height: int, 
         last = max(int(edge[-1]) - 1 for edge in edges)
         steps = (min(first, 0), max(last, row.total_steps))
     drawn = plot(series, width, height, steps=steps, glyphs=glyphs)
-    return [[Piece(text, _TONES[role.value]) for text, role in line] for line in drawn.rows]
+    lines = plot_lines(drawn)
+    if not guides:
+        lines = [[Piece(" " * len(p.text)) if p.tone == "guide" else p for p in line] for line in lines]
+    return lines

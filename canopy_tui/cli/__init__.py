@@ -63,7 +63,6 @@ def _unknown(name: str) -> str:
 def expected_errors() -> tuple[type[Exception], ...]:
     """Errors that are about the user's world, not about the code: their message is all there is to say."""
     from wal.journal import CorruptSegment
-
     from wal.record import CorruptRecord, NewerFormat
     from wal.settings import SettingsError
     from wal.source import SourceError
@@ -105,5 +104,5 @@ def _open_or_list(ctx: click.Context) -> None:
     if can_draw():
         from canopy_tui.cli.open import open_app
 
-        ctx.exit(open_app())
+        open_app()
     ctx.invoke(import_module(VERBS["ls"].module).command)

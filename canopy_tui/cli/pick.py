@@ -11,7 +11,7 @@ from wal.source import RunRow, SourceError
 
 LAST = "@last"
 SHORTEST_SUFFIX = 4
-"""Characters of an id's end that name a run: the start of a UUIDv7 is a time, so runs of one hour share it."""
+"""Characters of an id's end that name a run; its beginning is a time, which runs of one hour share."""
 
 CANDIDATES_SHOWN = 12
 

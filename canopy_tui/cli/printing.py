@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
@@ -61,3 +61,14 @@ def json_number(value: float | None) -> float | int | str | None:
     if value is None or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def json_value(value: object) -> object:
+    """A config or summary as JSON has it, by the rule of :func:`json_number`."""
+    if isinstance(value, float):
+        return json_number(value)
+    if isinstance(value, Mapping):
+        return {str(key): json_value(one) for key, one in value.items()}  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, (list, tuple)):
+        return [json_value(one) for one in value]  # pyright: ignore[reportUnknownArgumentType]
+    return value if isinstance(value, (str, int, type(None))) else str(value)

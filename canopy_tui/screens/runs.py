@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from canopy_tui import format as fmt
-from canopy_tui.filtering import Context, Filter, FilterError, parse
+from canopy_tui.filtering import Context, Filter, parse_typing
 from canopy_tui.inspector import spark_cell
 from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_order, sort_rows
 from canopy_tui.messages import RunsLoaded, SourceFailed
@@ -108,15 +108,25 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
     def poll(self) -> None:
         """Read the list in the background, unless a reading is under way."""
         if not self.app.background.busy("runs"):
-            self.action_refresh()
+            self._read(anew=False)
 
     def action_refresh(self) -> None:
+        """Read now, and forget what is remembered of Cassandra."""
+        self._read(anew=True)
+
+    def _read(self, anew: bool) -> None:
         source = self.app.source
-        self.app.background.submit("runs", lambda: RunsLoaded(tuple(source.runs())), self)
+
+        def work() -> RunsLoaded:
+            if anew:
+                source.refresh()
+            return RunsLoaded(tuple(source.runs()), source.local_problem)
+
+        self.app.background.submit("runs", work, self)
 
     def on_runs_loaded(self, message: RunsLoaded) -> None:
         self._loaded = True
-        self.status_line.failure = ""
+        self.status_line.failure = message.problem
         self._listing = Listing.of(message.rows, self.app.view.main_metrics)
         self._show()
 
@@ -208,12 +218,7 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
 
     @on(FilterBar.Changed)
     def _filter_changed(self, event: FilterBar.Changed) -> None:
-        """The last filter that could be understood stays in force while another is being typed."""
-        try:
-            self._filter = parse(event.text)
-            self._problem = ""
-        except FilterError as error:
-            self._problem = str(error)
+        self._filter, self._problem = parse_typing(event.text)
         self._show()
 
     # -- order --------------------------------------------------------------------------------------

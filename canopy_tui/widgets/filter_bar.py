@@ -67,6 +67,10 @@ class FilterBar(Widget):
     def text(self) -> str:
         return self.query_one(Input).value
 
+    def set_text(self, text: str) -> None:
+        """Put a filter into the line, as if it had been typed."""
+        self.query_one(Input).value = text
+
     def begin(self) -> None:
         """Show the line and let the user type."""
         self.add_class("-shown")
@@ -79,7 +83,7 @@ class FilterBar(Widget):
         self.set_class(bool(problem), "-problem")
 
     def action_clear(self) -> None:
-        self.query_one(Input).value = ""
+        self.set_text("")
         self.remove_class("-shown")
         self.post_message(self.Left())
 

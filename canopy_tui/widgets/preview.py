@@ -12,7 +12,15 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from canopy_tui import format as fmt
-from canopy_tui.inspector import Line, chart_lines, config_lines, fact_lines, in_order, metric_lines
+from canopy_tui.inspector import (
+    Line,
+    chart_lines,
+    config_lines,
+    exit_code_of,
+    fact_lines,
+    in_order,
+    metric_lines,
+)
 from canopy_tui.listing import Listing, Piece
 from canopy_tui.messages import SourceFailed
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 0.12
 """A cursor that runs down the list does not read every run it passes."""
+
+WAIT_S = 0.3
+"""A curve that the log has does not wait longer for Cassandra's word on it."""
 
 CHART_SHARE = 0.36
 """Of the preview's height; the facts need the rest."""
@@ -97,7 +108,7 @@ class Preview(Widget):
 
         def work() -> PreviewLoaded | None:
             try:
-                series = source.series(row.run_id, metric, columns) if metric else []
+                series = source.series(row.run_id, metric, columns, wait_s=WAIT_S) if metric else []
                 return PreviewLoaded(row.run_id, metric, row.records, tuple(series), source.run(row.run_id))
             except KeyError:
                 return None  # deleted between the list and the preview: the next list will not have it
@@ -136,9 +147,7 @@ class Preview(Widget):
             else:
                 lines += [[] for _ in range(height)]
             lines.append([])
-        exit_code = (
-            next((s.exit_code for s in loaded.detail.streams if s.exit_code), None) if loaded else None
-        )
+        exit_code = exit_code_of(loaded.detail) if loaded else None
         lines += [*fact_lines(row, self._now_ns, width, unicode, exit_code), []]
         metrics = in_order(loaded.detail.metrics if loaded else row.metrics, self._main)
         if metrics:

@@ -74,7 +74,7 @@ class RunHeader(Widget):
                 return
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     """One line a run. The cursor stays on its run, wherever that moves."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"run-table--cursor", "run-table--mark", *TONE_CLASSES}

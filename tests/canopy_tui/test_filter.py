@@ -11,7 +11,7 @@ from helpers.rows import NOW_NS, run_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canopy_tui.filtering import Context, FilterError, parse
+from canopy_tui.filtering import Context, FilterError, parse, parse_typing
 from wal.source import RunState
 
 ROWS = [
@@ -101,6 +101,13 @@ def test_finds(text: str, names: list[str]) -> None:
 def test_says_what_is_wrong(text: str, words: str) -> None:
     with pytest.raises(FilterError, match=re.escape(words)):
         parse(text)
+
+
+def test_a_term_that_is_being_typed_does_not_disturb_the_others() -> None:
+    found_now, problem = parse_typing("cascor loss< state:done")
+    assert [row.name for row in found_now.apply(ROWS, CONTEXT)] == ["cascor-tanh"]
+    assert "loss< needs a number" in problem
+    assert parse_typing("cascor")[1] == ""
 
 
 def test_names_a_metric_that_no_run_logs() -> None:

@@ -11,7 +11,7 @@ from wal.source import MetricRow, RunRow, RunState
 from wal.summary import MetricSummary
 
 NOW_NS = 1_790_000_000 * 1_000_000_000
-"""The clock of every test with rows: 2026-09-21, 13:33:20 UTC."""
+"""The clock of every test with rows: 2026-09-21, 14:13:20 UTC."""
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS

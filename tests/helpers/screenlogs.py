@@ -15,7 +15,7 @@ from wal.record import Kind, key_order, packer, uuid7
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_790_000_000 * SECOND_NS
-"""2026-09-21, 13:33:20 UTC: where every test's clock begins."""
+"""2026-09-21, 14:13:20 UTC: where every test's clock begins."""
 
 QUIET = Limits(tick_seconds=3600.0)
 """No background work while a screen is looked at."""
@@ -129,7 +129,7 @@ def crash(
     writer: LogWriter, name: str, *, project: str = "digits", ago_s: float, lasting_s: float, count: int = 60
 ) -> None:
     """A run whose process dies in the middle of it: a real process, which never says that it ends."""
-    arguments = (writer.log_dir, writer.now_ns, name, project, ago_s, lasting_s, count)
+    arguments = (writer.log_dir.absolute(), writer.now_ns, name, project, ago_s, lasting_s, count)
     root = Path(__file__).parents[2]
     subprocess.run(
         [sys.executable, "-c", _CRASH, *map(str, arguments)],
