@@ -74,7 +74,7 @@ def _goal_by_words(name: str) -> str | None:
     for word in reversed(_WORD.findall(name)):
         lowered = word.lower()
         for spelling in (lowered, lowered.rstrip("0123456789")):
-            if spelling in LESS_IS_BETTER or spelling.endswith(("loss", "error")):
+            if spelling in LESS_IS_BETTER or spelling.endswith("loss"):
                 return "min"
             if spelling in MORE_IS_BETTER or spelling.endswith("accuracy"):
                 return "max"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from uuid import UUID
 
+from helpers.waiting import eventually
 from wal.journal import Journal, Limits, RunInfo
 from wal.record import Kind, key_order, pack_texts, pack_topology, packer, uuid7
 
@@ -79,9 +80,15 @@ def write_run(
     clock_ns: Callable[[], int] = lambda: START_NS,
     records_per_segment: int = 8_000,
 ) -> tuple[UUID, UUID]:
-    """A whole run of one stream, a step per record from 1; its (run id, stream id) come back."""
+    """A whole run of one stream, a step per record from 1; its (run id, stream id) come back.
+
+    It waits for the journal to have the next segment ready before each rotation, so that segments are as long
+    as they should be.
+    """
     journal = open_journal(log_dir, run, clock_ns, records_per_segment)
     for step, values in enumerate(records, start=1):
+        if step % records_per_segment == 0:
+            eventually(lambda: journal._next is not None)
         log(journal, step, values)
     journal.close(state, 0 if state == "done" else 1)
     return journal.run.run_id, journal.stream.stream_id
