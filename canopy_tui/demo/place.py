@@ -38,8 +38,11 @@ class Place:
 
     @classmethod
     def of_user(cls, configured: bool = False) -> Place:
-        """The place in the user's state directory. Nothing is created."""
-        return cls(state_dir().absolute() / "demo", configured)
+        """The place in the user's state directory. Nothing is created.
+
+        Each kind of Cassandra has a log directory of its own: one demo's runs are never shipped to the other.
+        """
+        return cls(state_dir().absolute() / ("demo-configured" if configured else "demo"), configured)
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
         """``base`` for the demo: its log directory, keyspace and node, and nothing of the user's settings.
@@ -91,10 +94,12 @@ class Place:
     def remove(self) -> None:
         """Remove the log directory and, with it, the node's data and record. The node must be down."""
         from wal.cassandra import node
+        from wal.cassandra.noderecord import nodes_dir
 
         shutil.rmtree(self.log_dir, ignore_errors=True)
         if not self.configured:
             shutil.rmtree(node.data_dir(NODE), ignore_errors=True)
+            (nodes_dir() / f"{NODE}.json").unlink(missing_ok=True)
 
 
 def _own(names: Mapping[str, str], prefixes: tuple[str, ...]) -> list[str]:

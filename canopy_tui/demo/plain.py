@@ -82,6 +82,7 @@ def deliver(
         say("")
         say(_printed(elsewhere, "ls", "--limit", str(len(runs))))
         say(_printed(elsewhere, "show", str(_most_points(proofs).run_id), "--plain"))
+    say("")
     say(f"{fmt.count(sum(proof.log.records for proof in proofs))} records delivered and verified")
     return proofs
 

@@ -47,7 +47,11 @@ def prove(run_id: UUID, log: Source, cassandra: Source) -> Proof:
     and what the sources raise."""
     logged, delivered = Side(), Side()
     streams = sorted(stream.stream_id for stream in log.run(run_id).streams)
-    if streams != (found := sorted(stream.stream_id for stream in cassandra.run(run_id).streams)):
+    try:
+        found = sorted(stream.stream_id for stream in cassandra.run(run_id).streams)
+    except KeyError:
+        raise NotDelivered(f"run {run_id} is missing from Cassandra.") from None
+    if streams != found:
         raise NotDelivered(f"run {run_id}: {len(streams)} streams were logged, Cassandra holds {len(found)}.")
     for stream_id in streams:
         pairs = zip(_pages(log, run_id, stream_id), _pages(cassandra, run_id, stream_id), strict=False)

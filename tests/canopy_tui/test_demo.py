@@ -223,3 +223,47 @@ def test_removing_the_place_leaves_nothing(place: Place) -> None:
         assert place.bytes_used() >= 10_000
         place.remove()
         assert not place.log_dir.exists()
+
+
+def test_a_second_demo_says_so_and_fails(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "XDG_STATE_HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    with Place(tmp_path / "canopy" / "demo").entered():
+        for arguments in ([], ["--clean"]):
+            ended = subprocess.run(
+                [sys.executable, "-m", "canopy_tui", "demo", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ended.returncode == 1
+            assert ended.stderr == "Error: another canopy demo is running: quit it first.\n"
+
+
+def test_clean_ends_what_was_kept_and_removes_it(tmp_path: Path) -> None:
+    place = Place(tmp_path / "canopy" / "demo")
+    environment = {**place.environment(), "XDG_STATE_HOME": str(tmp_path), "CANOPY_SYNC": "0"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    kept = Crew(place.log_dir / OUTPUT, environment, "test")
+    kept.watchable([tiny("kept")], seconds=600.0)
+    deadline = time.monotonic() + DEADLINE_S
+    while not details(place):
+        assert time.monotonic() < deadline, "the trainer does not log"
+        time.sleep(0.02)
+    ended = subprocess.run(
+        [sys.executable, "-m", "canopy_tui", "demo", "--clean"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"removed {place.log_dir} and the node 'demo'")
+    assert not place.log_dir.exists()
+    kept.stop()
