@@ -97,10 +97,9 @@ def config_page(detail: RunDetail, width: int, unicode: bool, wanted: str = "") 
         if kept:
             page += [*([[]] if page else []), [Piece(title, "accent")], *kept]
     if not page:
-        words = f"nothing here contains '{fmt.clean(wanted, 40)}'" if wanted else (
-            "This run has no config, summary, tags or notes. In the trainer: wal.init(config={...})"
-        )  # fmt: skip
-        page = [[Piece(words, "muted")]]
+        found_nothing = f"nothing here contains '{fmt.clean(wanted, 40)}'"
+        has_nothing = "no config, summary, tags or notes. In the trainer: wal.init(config={...})"
+        page = [[Piece(part, "muted")] for part in _wrapped(found_nothing if wanted else has_nothing, width)]
     return page
 
 

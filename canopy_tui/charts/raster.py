@@ -105,12 +105,15 @@ def _draw(raster: Raster, series: Series, axis: StepAxis, scale: Scale | None, h
         for values in (columns.min, columns.max, columns.first, columns.last, columns.mean)
     )
     joined = joins(columns, finite)
+    late = series.unshipped[finite]
     for i, x in enumerate(dots.tolist()):
         vertical(raster.band, x, low[i], high[i])
         vertical(raster.line, x, mean[i], mean[i])
         if i and joined[i - 1]:
             segment(raster.band, int(dots[i - 1]), last[i - 1], x, first[i])
             segment(raster.line, int(dots[i - 1]), mean[i - 1], x, mean[i])
+            if late[i]:  # a line is on the way as far as the point that it leads to
+                raster.unshipped[int(dots[i - 1]) + 1 : x] = True
         for row in (low[i], high[i]):
             if 0 <= row < height:
                 raster.extremes[row, x] = True
