@@ -95,9 +95,10 @@ class Finder:
         if node is None or settings.enabled is False or settings.explicit:
             return Target(settings, None)
         if node.state in ("downloading", "starting"):
-            return Target(settings, None, Connection.STARTING, node.detail, node=node)
+            detail = node.detail if node.state == "downloading" else f"starting {node.detail}".rstrip()
+            return Target(settings, None, Connection.STARTING, detail, node=node)
         detail = "the managed node is stopped" + (f" ({node.detail})" if node.detail else "")
-        remedy = f"Start it with: canopy cassandra up{'' if node.name == 'default' else ' ' + node.name}"
+        remedy = f"Start it with: canopy cassandra up{'' if node.name == 'default' else f' --name {node.name}'}"
         return Target(settings, None, Connection.OFFLINE, detail, remedy, node)
 
 
