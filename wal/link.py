@@ -98,7 +98,8 @@ class Finder:
             detail = node.detail if node.state == "downloading" else f"starting {node.detail}".rstrip()
             return Target(settings, None, Connection.STARTING, detail, node=node)
         detail = "the managed node is stopped" + (f" ({node.detail})" if node.detail else "")
-        remedy = f"Start it with: canopy cassandra up{'' if node.name == 'default' else f' --name {node.name}'}"
+        which = "" if node.name == "default" else f" --name {node.name}"
+        remedy = f"Start it with: canopy cassandra up{which}"
         return Target(settings, None, Connection.OFFLINE, detail, remedy, node)
 
 
