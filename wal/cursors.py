@@ -124,7 +124,7 @@ def _first(db: Database) -> None:
 
 
 def _table(db: Database, name: str) -> Table:
-    return cast(Table, db[name])
+    return db.table(name)
 
 
 def _stream_state(row: Mapping[str, Any]) -> StreamState:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -147,21 +147,24 @@ def throughput(settings: Settings) -> list[dict[str, object]]:
 
 
 @contextmanager
-def stepping(syncer: Syncer) -> Iterator[threading.Event]:
-    """The syncer's loop on a thread of its own."""
-    stop = threading.Event()
+def stepping(make: Callable[[], Syncer]) -> Iterator[list[int]]:
+    """A syncer's loop on a thread of its own; how many records it has stored is in the list's last place."""
+    stop, stored = threading.Event(), [0]
 
     def loop() -> None:
+        syncer = make()  # here: its connection to state.db belongs to one thread
         while not stop.is_set():
-            syncer.wait(min(max(syncer.step().wake_in_s, 0.0), 0.5))
+            outcome = syncer.step()
+            stored[-1] = syncer.stored
+            syncer.wait(min(max(outcome.wake_in_s, 0.0), 0.5))
+        syncer.close()
 
     thread = threading.Thread(target=loop)
     thread.start()
     try:
-        yield stop
+        yield stored
     finally:
         stop.set()
-        syncer.wake()
         thread.join()
 
 
@@ -173,14 +176,13 @@ def live_latency(settings: Settings) -> list[dict[str, object]]:
         log_dir = Path(place)
         write_backlog(log_dir, OLD_RECORDS)
         target = target_of(settings)  # flush_interval as a user has it
-        syncer = Syncer(log_dir, connect, lambda: target)
         journal = open_journal(log_dir, make_run(name="live"), clock_ns=time.time_ns)
         query = (
             f"SELECT seq FROM {settings.keyspace}.training_metrics WHERE run_id = ? AND stream = ? "
             "AND chunk = ? AND seq = ?"
         )
-        with stepping(syncer):
-            while syncer.stored < 5 * BATCH_ROWS:
+        with stepping(lambda: Syncer(log_dir, connect, lambda: target)) as stored:
+            while stored[-1] < 5 * BATCH_ROWS:
                 time.sleep(0.05)
             left = OLD_RECORDS
             for step in range(LIVE_RECORDS):
@@ -190,10 +192,9 @@ def live_latency(settings: Settings) -> list[dict[str, object]]:
                 while not store.session.read(query, key):
                     time.sleep(0.01)
                 delays.append(time.perf_counter() - began)
-                left = OLD_RECORDS + LIVE_RECORDS - syncer.stored
+                left = OLD_RECORDS + LIVE_RECORDS - stored[-1]
                 time.sleep(0.1)
         journal.close("done", 0)
-        syncer.close()
     store.close()
     worst = max(delays)
     return [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from helpers.logs import log, open_journal
+from helpers.waiting import wait_until
 from wal.cassandra.store import CassandraStore, open_store
 from wal.link import Target
 from wal.settings import Settings, resolve
@@ -31,9 +34,7 @@ def make_syncer(log_dir: Path, settings: Settings, **options: object) -> Syncer:
     return Syncer(log_dir, connect, lambda: target, **options)  # type: ignore[arg-type]
 
 
-def step_until(
-    syncer: Syncer, reached: Callable[[Outcome], bool], deadline_s: float = DEADLINE_S
-) -> Outcome:
+def step_until(syncer: Syncer, reached: Callable[[Outcome], bool], deadline_s: float = DEADLINE_S) -> Outcome:
     """Step until a condition holds; fails after the deadline."""
     deadline = time.monotonic() + deadline_s
     while True:
@@ -42,6 +43,18 @@ def step_until(
             return outcome
         assert time.monotonic() < deadline, f"not reached: {outcome}, {syncer.link.trouble}"
         syncer.wait(min(outcome.wake_in_s, 0.05))
+
+
+def write_segments(log_dir: Path, sizes: Sequence[int], state: str = "done") -> Path:
+    """A run of one stream whose segments hold that many records; its directory comes back."""
+    journal = open_journal(log_dir, records_per_segment=sizes[0])
+    for size in sizes:
+        for at in range(size):
+            if at == sizes[0] - 1:  # it rotates only into a segment that was made ahead
+                wait_until(lambda: journal._next is not None)
+            log(journal, journal.last_seq, {"loss": 1.0 / (journal.last_seq + 1), "nan": math.nan})
+    journal.close(state, 0 if state == "done" else 1)
+    return journal.directory
 
 
 def drain(log_dir: Path, settings: Settings, **options: object) -> Outcome:

@@ -1,0 +1,408 @@
+"""The syncer's parts by themselves: ranges, state.db, lanes, doubts, window, link. No Cassandra."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from helpers.logs import SECOND, START_NS, Ticking, log, make_run, open_journal, write_run
+from helpers.syncing import write_segments
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wal.backlog import Backlog
+from wal.cursors import Doubt, SegmentState, State, StreamState
+from wal.doubts import QUIET_S, Doubts
+from wal.link import BACKOFF_LONGEST_S, GIVE_UP_S, PROBE_S, Backoff, Finder, Link, Target
+from wal.ranges import Ranges
+from wal.settings import Settings, resolve
+from wal.shipping import WINDOW_MAX, WINDOW_MIN, Window
+from wal.source import Connection
+from wal.syncer import Outcome
+from wal.syncloop import LINGER_S, Patience
+from wal.unshipped import LIVE_BEHIND, LIVE_READ, Stream
+
+pairs = st.tuples(st.booleans(), st.integers(0, 60), st.integers(0, 12))
+
+
+# -- ranges ------------------------------------------------------------------------------------------
+
+
+@given(st.lists(pairs, max_size=40))
+def test_ranges_are_a_set_of_integers(steps: list[tuple[bool, int, int]]) -> None:
+    ranges, model = Ranges(), set[int]()
+    for adds, first, length in steps:
+        if adds:
+            ranges.add(first, first + length - 1)
+            model |= set(range(first, first + length))
+        else:
+            ranges.remove(first, first + length - 1)
+            model -= set(range(first, first + length))
+        assert {n for low, high in ranges for n in range(low, high + 1)} == model
+        assert ranges.count == len(model)
+        assert all(b[0] - a[1] > 1 for a, b in zip(ranges.pairs, ranges.pairs[1:], strict=False))
+
+
+def test_taking_the_lowest_run() -> None:
+    ranges = Ranges([(5, 9), (1, 2)])
+    assert [ranges.take_first(3) for _ in range(4)] == [(1, 2), (5, 7), (8, 9), None]
+
+
+# -- state.db ----------------------------------------------------------------------------------------
+
+
+def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    known = state.put_stream(StreamState(uuid4(), uuid4()), base_us=17)
+    cursor = SegmentState(known.stream_id, 2, 8001, 9000, stated=True)
+    state.put_segment(cursor)
+    doubt = Doubt(known.stream_id, 2, 3, 8500, 9000)
+    state.put_doubt(doubt)
+    state.put_rejected(known.stream_id, 77, "too large", 1)
+    state.commit()
+    other = State(tmp_path)
+    assert other.streams() == {known.stream_id: known}
+    assert other.segments(known.stream_id) == [cursor]
+    assert other.doubts() == [doubt]
+    assert other.rejected_count() == 1
+    state.clear_doubt(doubt)
+    state.commit()
+    assert other.doubts() == []
+
+
+def test_another_cassandra_forgets_cursors_and_keeps_bases(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    known = state.put_stream(StreamState(uuid4(), uuid4()), base_us=17, registered=True, end_shipped=True)
+    state.put_segment(SegmentState(known.stream_id, 1, 1, 50))
+    state.commit()
+    state.start_over()
+    assert state.segments(known.stream_id) == []
+    (kept,) = state.streams().values()
+    assert (kept.base_us, kept.registered, kept.end_shipped) == (17, False, False)
+
+
+def test_a_damaged_state_db_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"this was never a database" * 100)
+    assert State(tmp_path).streams() == {}
+    assert list(tmp_path.glob("state.db.damaged-*"))
+
+
+# -- lanes -------------------------------------------------------------------------------------------
+
+
+def backlog_of(log_dir: Path, now_ns: int = START_NS, **options: bool) -> Backlog:
+    backlog = Backlog(log_dir, **options)
+    while True:
+        for run_id, stream_id, directory in backlog.find(now_ns):
+            backlog.adopt(Stream(run_id, stream_id, directory, StreamState(stream_id, run_id)), now_ns)
+        if backlog.all_seen:
+            return backlog
+
+
+def test_old_streams_wait_oldest_first_and_a_live_one_does_not(tmp_path: Path) -> None:
+    old = [
+        write_run(tmp_path, [{"x": 1.0}] * 30, make_run(at_ns=START_NS - n * SECOND),
+                  clock_ns=Ticking(START_NS - n * SECOND))
+        for n in (5, 9, 7)
+    ]  # fmt: skip
+    journal = open_journal(tmp_path)
+    log(journal, 1, {"x": 1.0})
+    backlog = backlog_of(tmp_path, now_ns=2**62)  # so late that the ended ones are not recent
+    stream, _, first, last = backlog.next_live(100) or pytest.fail("nothing live")
+    assert (stream.stream_id, first, last) == (journal.stream.stream_id, 1, 1)
+    assert backlog.next_live(100) is None
+    order = []
+    while (taken := backlog.next_old(20)) is not None:
+        order.append((taken[0].stream_id, taken[2], taken[3]))
+    assert order == [(old[n][1], *part) for n in (1, 2, 0) for part in ((1, 20), (21, 30))]
+    journal.close("done", 0)
+
+
+def test_a_live_stream_at_first_sight_gives_its_newest_first(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    for step in range(2000):
+        log(journal, step, {"x": 1.0})
+    backlog = backlog_of(tmp_path)
+    _, _, first, last = backlog.next_live(10_000) or pytest.fail("nothing live")
+    assert (first, last) == (2001 - LIVE_READ, 2000)
+    _, _, first, last = backlog.next_old(10_000) or pytest.fail("nothing old")
+    assert (first, last) == (1, 2000 - LIVE_READ)
+    log(journal, 2000, {"x": 1.0})
+    backlog.look(START_NS)
+    _, _, first, last = backlog.next_live(10_000) or pytest.fail("nothing live")
+    assert (first, last) == (2001, 2001)
+    journal.close("done", 0)
+
+
+def test_a_live_lane_that_falls_behind_jumps_to_the_newest(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path, records_per_segment=1000)
+    log(journal, 0, {"x": 1.0})
+    backlog = backlog_of(tmp_path)
+    for step in range(1, LIVE_BEHIND + 100):
+        log(journal, step, {"x": 1.0})
+    backlog.look(START_NS)
+    taken = []
+    while (found := backlog.next_live(300)) is not None:
+        taken.append(found[2:])
+    newest = LIVE_BEHIND + 100
+    assert taken[0][0] == newest - LIVE_READ + 1
+    assert taken[-1][1] == newest
+    assert backlog.streams[journal.stream.stream_id].todo == Ranges([(1, newest - LIVE_READ)])
+    journal.close("done", 0)
+
+
+def test_offline_streams_are_left_to_an_explicit_sync(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path, mode="offline")
+    log(journal, 1, {"x": 1.0})
+    assert backlog_of(tmp_path, include_offline=False).streams == {}
+    assert len(backlog_of(tmp_path).streams) == 1
+    journal.close("done", 0)
+
+
+def test_a_killed_writer_is_known_to_be_dead(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path; import os, signal\n"
+        "from helpers.logs import open_journal, log\n"
+        "journal = open_journal(Path(sys.argv[1]))\n"
+        "for step in range(10): log(journal, step, {'x': 1.0})\n"
+        "print('ready', flush=True); signal.pause()"
+    )
+    root = Path(__file__).resolve().parents[2]
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path), str(root), str(root / "tests")],
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    backlog = backlog_of(tmp_path)
+    (stream,) = backlog.streams.values()
+    assert stream.live
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    backlog.look(START_NS)
+    assert stream.state.value == "crashed"
+    assert not backlog.live
+    assert stream.newest == 10
+
+
+def test_a_segment_of_a_newer_format_leaves_the_others(tmp_path: Path) -> None:
+    import sqlite3
+
+    directory = write_segments(tmp_path, [10, 10, 5])
+    path = directory / "000002.db"
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET v = '99' WHERE k = 'format'")
+    db.close()
+    backlog = backlog_of(tmp_path)
+    assert [str(path) in problem for problem in backlog.problems] == [True]
+    taken = []
+    while (found := backlog.next_live(100) or backlog.next_old(100)) is not None:
+        taken.append(found[2:])
+    assert sorted(taken) == [(1, 10), (21, 25)]
+
+
+# -- doubts ------------------------------------------------------------------------------------------
+
+
+class Monotonic:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_acknowledgement_is_doubtful_until_it_was_quiet(tmp_path: Path) -> None:
+    state, monotonic, stream = State(tmp_path), Monotonic(), uuid4()
+    doubts = Doubts(state, monotonic, lambda: START_NS)
+    doubts.note(stream, 1, 1, 50)
+    monotonic.now += QUIET_S - 1
+    doubts.clear()
+    doubts.lost()
+    again, first, last = doubts.take(100) or pytest.fail("not doubtful")
+    assert (first, last, doubts.waiting) == (1, 50, 50)
+    doubts.note(stream, 1, 1, 50)
+    doubts.settle(again, 1, 50)
+    assert doubts.waiting == 0
+    monotonic.now += QUIET_S
+    doubts.clear()
+    doubts.lost()
+    assert doubts.take(100) is None
+    state.commit()
+    assert state.doubts() == []
+
+
+def test_what_the_last_syncer_left_is_doubtful(tmp_path: Path) -> None:
+    state, stream = State(tmp_path), uuid4()
+    doubts = Doubts(state, Monotonic(), lambda: START_NS)
+    doubts.note(stream, 3, 101, 150)
+    state.commit()
+    reborn = Doubts(State(tmp_path), Monotonic(), lambda: START_NS)
+    assert reborn.streams == {stream}
+    again, first, last = reborn.take(30) or pytest.fail("not doubtful")
+    assert (first, last) == (101, 130)
+    reborn.give_back(again, first, last)
+    assert (reborn.take(100) or ())[1:] == (101, 150)
+
+
+# -- window and back-off -----------------------------------------------------------------------------
+
+
+def test_the_window_grows_by_one_and_is_halved_once_for_a_burst() -> None:
+    monotonic = Monotonic()
+    window = Window(monotonic)
+    assert window.size == WINDOW_MIN
+    for _ in range(100):
+        window.grow()
+    assert window.size == WINDOW_MAX
+    for _ in range(10):
+        window.shrink()
+    assert window.size == WINDOW_MAX // 2
+    for _ in range(10):
+        monotonic.now += 2
+        window.shrink()
+    assert window.size == WINDOW_MIN
+
+
+def test_backoff_has_full_jitter_and_no_end() -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high
+
+    backoff = Backoff(uniform)
+    delays = [backoff.next() for _ in range(50)]
+    assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert delays[-1] == BACKOFF_LONGEST_S
+    assert {low for low, _ in drawn} == {0.0}
+    backoff.reset()
+    assert backoff.next() == 0.5
+
+
+# -- link --------------------------------------------------------------------------------------------
+
+EXPLICIT = Settings(contact_points=("127.0.0.1",), port=9, explicit=True)
+
+
+def trouble(action: str, kind: str = "unreachable"):
+    from wal.cassandra.trouble import Action, Trouble
+
+    return Trouble(Action(action), kind, "It broke.", "Mend it.")
+
+
+def make_link(monotonic: Monotonic, outcomes: list[object], target: list[Target]) -> tuple[Link, list[str]]:
+    """A link whose attempts end as ``outcomes`` say (an exception is raised)."""
+    calls: list[str] = []
+
+    class Store:
+        def close(self) -> None:
+            calls.append("closed")
+
+    def connect(_: Target) -> Store:
+        calls.append("connect")
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return Store()
+
+    link = Link(
+        lambda: target[0], connect, monotonic=monotonic,  # type: ignore[arg-type]
+        uniform=lambda _low, high: high, on_lost=lambda: calls.append("lost"),
+    )  # fmt: skip
+    return link, calls
+
+
+def test_an_unreachable_server_is_asked_with_backoff() -> None:
+    from wal.cassandra.trouble import StoreError
+
+    monotonic = Monotonic()
+    refused = StoreError(trouble("retry"))
+    link, calls = make_link(monotonic, [refused, refused, "ok"], [Target(EXPLICIT, resolve(EXPLICIT, {}))])
+    assert link.tick() is None
+    assert link.connection is Connection.OFFLINE
+    monotonic.now += 0.4
+    assert link.tick() is None
+    assert calls == ["connect"]
+    monotonic.now += 0.2
+    assert link.tick() is None
+    monotonic.now += 1.1
+    assert link.tick() is not None
+    link.succeeded()
+    assert link.connection is Connection.UP
+    assert calls == ["connect"] * 3
+
+
+def test_a_stop_is_probed_once_a_minute_and_at_once_when_the_settings_change() -> None:
+    from wal.cassandra.trouble import StoreError
+
+    monotonic = Monotonic()
+    wrong = StoreError(trouble("stop", "authentication"))
+    targets = [Target(EXPLICIT, resolve(EXPLICIT, {}))]
+    link, calls = make_link(monotonic, [wrong, wrong, "ok"], targets)
+    link.tick()
+    assert link.connection is Connection.TROUBLE
+    monotonic.now += PROBE_S - 1
+    link.tick()
+    assert calls == ["connect"]
+    monotonic.now += 2
+    link.tick()
+    assert calls == ["connect"] * 2
+    changed = Settings(contact_points=("127.0.0.1",), port=9, username="me", explicit=True)
+    targets[0] = Target(changed, resolve(changed, {}))
+    monotonic.now += 2
+    assert link.tick() is not None
+
+
+def test_a_connection_on_which_nothing_succeeds_is_made_anew() -> None:
+    monotonic = Monotonic()
+    link, calls = make_link(monotonic, ["ok", "ok"], [Target(EXPLICIT, resolve(EXPLICIT, {}))])
+    assert link.tick() is not None
+    link.failed(trouble("retry", "timeout"))
+    assert link.store is not None
+    monotonic.now += GIVE_UP_S
+    link.failed(trouble("retry", "timeout"))
+    assert link.store is None
+    assert calls == ["connect", "lost", "closed"]
+
+
+def test_the_target_follows_the_settings_file(tmp_path: Path) -> None:
+    find = Finder({"XDG_CONFIG_HOME": str(tmp_path / "none"), "CANOPY_NODE": "none"}, tmp_path)
+    assert (find().endpoint, find().connection) == (None, Connection.LOCAL_ONLY)
+    path = tmp_path / "conf" / "cassandra_config.yaml"
+    path.parent.mkdir()
+    path.write_text("cassandra:\n  contact_points: [10.0.0.1]\n  keyspace: mine\n")
+    target = find()
+    assert target.endpoint is not None
+    assert (target.endpoint.label, target.settings.keyspace) == ("10.0.0.1:9042", "mine")
+    path.write_text("cassandra:\n  contact_pionts: [10.0.0.1]\n")
+    target = find()
+    assert target.connection is Connection.TROUBLE
+    assert "contact_points" in target.detail
+
+
+# -- patience ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("live", "drained", "has_target", "ends"),
+    [(False, True, True, True), (True, True, True, False), (False, False, True, False),
+     (False, False, False, True), (True, False, False, False)],
+)  # fmt: skip
+def test_a_syncer_that_nobody_asked_for_ends_by_itself(
+    live: bool, drained: bool, has_target: bool, ends: bool
+) -> None:
+    monotonic = Monotonic()
+    patience = Patience(monotonic)
+    outcome = Outcome(0, 0, 0, 0, live=live, drained=drained, connection=Connection.UP, wake_in_s=0.0)
+    assert not patience.is_over(outcome, has_target=has_target)
+    monotonic.now += LINGER_S - 1
+    assert not patience.is_over(outcome, has_target=has_target)
+    monotonic.now += 1
+    assert patience.is_over(outcome, has_target=has_target) is ends
