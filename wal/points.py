@@ -111,7 +111,8 @@ def _integers(text: str) -> NDArray[np.int64]:
 
 
 def summarise(points: Points) -> MetricSummary:
-    """The summary of all these points, equal to adding them one by one."""
+    """The summary of all these points, equal to adding them one by one; where steps go back, the first and
+    last value of a bucket are by seq, which adding one by one cannot know after its buckets doubled."""
     summary = MetricSummary()
     total = len(points)
     if not total:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LAST_EDGE = (1 << 63) - 1
+"""The largest int64. As a last edge it stands for 2^63: the column before it holds that step too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """``k`` columns: column ``i`` holds the points with ``edges[i] <= step < edges[i + 1]``.
@@ -76,7 +80,9 @@ def column_edges(first_step: int, last_step: int, columns: int) -> NDArray[np.in
     span = max(int(last_step) - int(first_step) + 1, 1)
     count = min(columns, span)
     # Python integers: a span near 2^63 times a column number would overflow int64.
-    return np.array([first_step + span * i // count for i in range(count + 1)], dtype=np.int64)
+    edges = [first_step + span * i // count for i in range(count + 1)]
+    edges[-1] = min(edges[-1], LAST_EDGE)
+    return np.array(edges, dtype=np.int64)
 
 
 def reduce(step: NDArray[np.int64], value: NDArray[np.float64], edges: NDArray[np.int64]) -> Columns:
@@ -85,9 +91,10 @@ def reduce(step: NDArray[np.int64], value: NDArray[np.float64], edges: NDArray[n
     if len(step) > 1 and bool((step[1:] < step[:-1]).any()):
         order = np.argsort(step, kind="stable")  # stable: (step, seq)
         step, value = step[order], value[order]
-    low, high = np.searchsorted(step, (edges[0], edges[-1]), side="left")
+    low = np.searchsorted(step, edges[0], side="left")
+    high = np.searchsorted(step, edges[-1], side="right" if edges[-1] == LAST_EDGE else "left")
     step, value = step[low:high], value[low:high]
-    column = np.searchsorted(edges, step, side="right") - 1
+    column = np.minimum(np.searchsorted(edges, step, side="right") - 1, k - 1)
     nan, pinf, ninf = np.isnan(value), value == np.inf, value == -np.inf
     finite = ~(nan | pinf | ninf)
 

@@ -19,7 +19,7 @@ import numpy as np
 from wal.pace import WINDOW_S, Pace, pace_of
 from wal.pointcache import PointCache, StreamPoints, whole_prefix
 from wal.points import no_points, pick, summarise
-from wal.pyramid import Series, column_edges, reduce
+from wal.pyramid import LAST_EDGE, Series, column_edges, reduce
 from wal.source import Points, RunState, SourceError, StreamRow
 
 if TYPE_CHECKING:
@@ -240,9 +240,9 @@ def _step_range(found: Sequence[_Found]) -> tuple[int, int]:
 def _series(found: _Found, metric: str, edges: NDArray[np.int64]) -> Series:
     row, points = found.view.row, found.points
     late = points.step[found.unshipped]
-    late = late[(late >= edges[0]) & (late < edges[-1])]
+    late = late[(late >= edges[0]) & ((late < edges[-1]) | (late == LAST_EDGE))]
     unshipped = np.zeros(len(edges) - 1, dtype=np.bool_)
-    unshipped[np.searchsorted(edges, late, side="right") - 1] = True
+    unshipped[np.minimum(np.searchsorted(edges, late, side="right") - 1, len(unshipped) - 1)] = True
     return Series(
         run_id=row.run_id, stream_id=row.stream_id, rank=row.rank, metric=metric,
         columns=reduce(points.step, points.value, edges), unshipped=unshipped, points=len(points),
