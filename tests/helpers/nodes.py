@@ -77,6 +77,6 @@ def fresh_keyspace(node: Node, **changes: Any) -> Iterator[Settings]:
         schema.create(session, settings)
         yield settings
         if node.alive:
-            session.write(f"DROP KEYSPACE {settings.keyspace}")
+            schema.drop(session, settings.keyspace)
     finally:
         session.close()

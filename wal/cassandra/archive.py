@@ -57,7 +57,7 @@ class ClassArchive:
         return [f"-XX:DumpLoadedClassList={self.class_list}"]
 
     def discard(self) -> None:
-        """Forget it: a server that used it died, and it may be why."""
+        """Forget it: a server that used it crashed, and it may be why."""
         self.path.unlink(missing_ok=True)
 
     def build_later(self) -> None:

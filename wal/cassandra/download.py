@@ -18,8 +18,8 @@ from wal.cassandra.noderecord import NodeError
 if TYPE_CHECKING:
     from wal.cassandra.jars import Jar
 
-# A connection that says nothing for so long is given up and made again.
-SILENCE_SECONDS = 15.0
+# A connection that says nothing for so long is given up and made again; Ctrl-C waits as long at most.
+SILENCE_SECONDS = 5.0
 # Pauses between attempts that bring nothing; an attempt that brought bytes starts the row anew.
 BACKOFF_SECONDS = (0.3, 1.0, 3.0)
 CHUNK_BYTES = 128 * 1024
@@ -69,6 +69,7 @@ class Download:
                 self._receive(have)
                 problem: Exception = TimeoutError("the connection was cut")
             except urllib.error.HTTPError as error:
+                error.close()
                 if error.code in FINAL_STATUSES:
                     raise NodeError(f"{self.url} cannot be had: {error.code} {error.reason}.") from None
                 problem = error

@@ -163,7 +163,7 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
     if free_bytes < needed_bytes + SPARE_BYTES:
         raise NodeError(
             f"Cassandra needs {(needed_bytes + SPARE_BYTES) // 10**6} MB in {folder}, "
-            f"and {free_bytes // 10**6} MB are free: make room, or set XDG_CACHE_HOME to a folder on another disk."
+            f"and {free_bytes // 10**6} MB are free: make room, or set XDG_CACHE_HOME to another disk."
         )
 
 

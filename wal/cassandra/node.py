@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -239,3 +240,32 @@ def _only_starter(name: str, progress: Callable[[NodeRecord], None]) -> Generato
                     progress(record)
                 time.sleep(RECORD_SECONDS)
         yield
+
+
+def memory_bytes(record: NodeRecord) -> int | None:
+    """Resident memory of the node's process; None when it does not run."""
+    if process_identity(record.pid) is None or process_identity(record.pid) != record.identity:
+        return None
+    try:
+        answer = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(record.pid)],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+        return int(answer.stdout) * 1024
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def disk_bytes(record: NodeRecord) -> int:
+    """Disk space of everything the node keeps; files that go while it is counted do not count."""
+    total = 0
+    for folder, _, files in os.walk(record.data_dir):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total

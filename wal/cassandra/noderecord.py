@@ -70,6 +70,8 @@ def check_name(name: str) -> None:
     """Refuse a node name that would not do as a file name. Raises NodeError."""
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith(".") or len(name) > 64:
         raise NodeError(f"{name!r} cannot name a node: use up to 64 letters, digits, '-', '_' and '.'.")
+    if name == "none":
+        raise NodeError("CANOPY_NODE=none switches managed nodes off: unset it, or use --name.")
 
 
 def write_record(record: NodeRecord) -> None:
@@ -124,10 +126,12 @@ def process_identity(pid: int) -> str | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         # The name in parentheses may hold anything, so count from the last one: the state is the first
-        # field after it, the start in clock ticks since boot the twentieth.
+        # field after it, the number of threads the eighteenth, the start in clock ticks the twentieth.
         values = stat.rpartition(")")[2].split()
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return None if values[0] in "ZX" else f"{boot_id} {values[19]}"
+        # The first thread of a killed process is a zombie while others still hold its ports and files.
+        gone = values[0] in "ZX" and int(values[17]) <= 1
+        return None if gone else f"{boot_id} {values[19]}"
     except OSError:
         if Path("/proc/self/stat").exists():
             return None

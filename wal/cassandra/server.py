@@ -35,6 +35,9 @@ MIN_FREE_BYTES = 512 * 2**20
 
 LOG_TAIL_LINES = 8
 
+# How a Java ends that fell over its own memory, which a damaged archive of classes could bring about.
+_CRASHES = (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
+
 
 class Node:
     """One server process on one directory. Not thread-safe.
@@ -83,6 +86,10 @@ class Node:
                 arguments = command(self.spec, java, class_path, self._archive.options())
                 with self.spec.output_file.open("wb") as output:
                     self._spawn(arguments, output, lock)
+        except (FileExistsError, NotADirectoryError):
+            raise NodeError(
+                f"{self.spec.directory} is not a directory, so no node can be kept there."
+            ) from None
         except OSError as error:
             raise NodeError(
                 f"The node's files cannot be written in {self.spec.directory}: {error.strerror or error}."
@@ -155,13 +162,14 @@ class Node:
             self.process.send_signal(signal.SIGCONT)
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
-        """The last lines of the server's log, then of what its Java printed."""
+        """The last lines of the server's log; of what its Java printed when it came no further."""
         return last_lines(self.spec.log_file, lines) or last_lines(self.spec.output_file, lines)
 
     def _death(self) -> NodeError:
-        if self._archive:
+        status = self.process.returncode if self.process else None
+        if self._archive and status in _CRASHES:
             self._archive.discard()
-        return explain_death(self.spec, self.process.returncode if self.process else None)
+        return explain_death(self.spec, status)
 
     def _check_room(self) -> None:
         free_bytes = shutil.disk_usage(self.spec.directory).free
@@ -266,7 +274,9 @@ def explain_death(spec: NodeSpec, status: int | None) -> NodeError:
     if cause is None:
         killed = "it was killed" if status == -signal.SIGKILL else f"exit status {status}"
         cause = f"{killed}; if memory is short, free some" if status == -signal.SIGKILL else killed
-    tail = last_lines(spec.output_file, LOG_TAIL_LINES) or last_lines(spec.log_file, LOG_TAIL_LINES)
+    # A stack says nothing to a user, nor does Java's advice to the server's makers.
+    told = [line for line in lines if not line.startswith(("\tat ", "WARNING: "))]
+    tail = tuple(told[-LOG_TAIL_LINES:])
     return NodeError(f"Cassandra ended while it started: {cause}. Its log is {spec.log_file}.", tail)
 
 
