@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from types import FrameType
-
 import click
 
 WHICH_CASSANDRA = click.Choice(["managed", "configured"])
@@ -29,15 +25,14 @@ def command(keep: bool, look: bool, clean: bool, which: str) -> None:
     Everything lies in a log directory of its own, in the keyspace cascor_demo, on a node named "demo".
     """
     from canopy_tui.demo.crew import DemoError
+    from canopy_tui.demo.ending import leave_on_signals
     from canopy_tui.demo.place import Place
     from canopy_tui.demo.proof import NotDelivered
     from canopy_tui.terminal import can_draw
     from wal.cassandra.noderecord import NodeError
 
     place = Place.of_user(configured=which == "configured")
-    # Whoever ends the demo (a closed terminal, a job runner) gets what ctrl-c gets: everything is stopped.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    leave_on_signals()
     try:
         if clean:
             from canopy_tui.demo.afterwards import clean_up
@@ -59,7 +54,3 @@ def command(keep: bool, look: bool, clean: bool, which: str) -> None:
 
 def _progress(text: str) -> None:
     click.echo(f"canopy demo: {text}", err=True)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)

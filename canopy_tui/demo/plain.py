@@ -9,11 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
 from canopy_tui import format as fmt
 from canopy_tui.demo.crew import Crew, DemoError
+from canopy_tui.demo.ending import undisturbed
 from canopy_tui.demo.place import OUTPUT, Place
 from canopy_tui.demo.plan import LIVE, SHORT
 from canopy_tui.demo.proof import Proof, Side, prove
@@ -54,9 +56,10 @@ def run_plain(place: Place, say: Say, progress: Say) -> None:
                 started.result()
                 deliver(place.log_dir, run_ids(place.log_dir) - before, environment, verbs, say)
             finally:
-                crew.stop()
-                verbs.stop()
-                server.stop()
+                with undisturbed(), ExitStack() as last_first:  # each of them, whatever another raises
+                    last_first.callback(server.stop)
+                    last_first.callback(verbs.stop)
+                    last_first.callback(crew.stop)
 
 
 def run_ids(log_dir: Path) -> set[UUID]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from canopy_tui.app import CanopyApp, ExtraCommand
 from canopy_tui.cli.open import leave
 from canopy_tui.demo.afterwards import stop_syncer
 from canopy_tui.demo.crew import Crew
+from canopy_tui.demo.ending import undisturbed
 from canopy_tui.demo.place import OUTPUT, Place
 from canopy_tui.demo.plain import TRAINERS_AT_ONCE, run_ids, session_name
 from canopy_tui.demo.plan import LIVE, LIVE_SECONDS, SHORT
@@ -52,10 +56,11 @@ class Performance:
 
     def close(self) -> None:
         """Stop it all: trainers first, so that they end their runs; the node last."""
-        self._crew.stop()
-        self._verbs.stop()
-        stop_syncer(self._place.log_dir)
-        self.server.stop()
+        with ExitStack() as last_first:  # each of them, whatever another raises
+            last_first.callback(self.server.stop)
+            last_first.callback(stop_syncer, self._place.log_dir)
+            last_first.callback(self._verbs.stop)
+            last_first.callback(self._crew.stop)
 
 
 def run_on_screen(place: Place, *, keep: bool, train: bool, say: Say) -> None:
@@ -69,12 +74,13 @@ def run_on_screen(place: Place, *, keep: bool, train: bool, say: Say) -> None:
         try:
             performance.open()
             app = _app(place, source, performance)
-            _quit_on_signals(app)
+            _quit_on_signals(app, performance, keep)
             app.run()
         finally:
             if not keep:
-                say("stopping the trainers, the syncer and Cassandra")
-                performance.close()
+                with undisturbed(), ExitStack() as stack:
+                    stack.callback(performance.close)
+                    say("stopping the trainers, the syncer and Cassandra")
         say(_closing_lines(place, keep))
     leave(source, app.return_code or 0)
 
@@ -98,10 +104,22 @@ def _app(place: Place, source: MergedSource, performance: Performance) -> Canopy
     return app
 
 
-def _quit_on_signals(app: CanopyApp) -> None:
-    """A closed terminal or a kill leaves the app as ``q`` does, so that everything gets stopped."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda _number, _frame: app.exit(return_code=1))
+def _quit_on_signals(app: CanopyApp, performance: Performance, keep: bool) -> None:
+    """A kill leaves the app as ``q`` does, and a closed terminal stops everything as well.
+
+    Without its terminal the app cannot end in order: it waits for ever for its last words to be written. So
+    that case is left to a thread, which also has no lock of the main one's to wait for.
+    """
+
+    def hang_up() -> None:
+        try:
+            if not keep:
+                performance.close()
+        finally:
+            os._exit(128 + signal.SIGHUP)
+
+    signal.signal(signal.SIGTERM, lambda _number, _frame: app.exit(return_code=128 + signal.SIGTERM))
+    signal.signal(signal.SIGHUP, lambda _number, _frame: threading.Thread(target=hang_up).start())
 
 
 def _closing_lines(place: Place, keep: bool) -> str:
