@@ -39,7 +39,7 @@ def _start_syncer(directory: os.PathLike[str]) -> None:
 
     from wal.daemon import ensure_running
 
-    ensure_running(Path(directory))
+    ensure_running(Path(directory), replace_older=True)
 
 
 def leave(source: MergedSource, code: int) -> NoReturn:
