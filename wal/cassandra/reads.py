@@ -57,11 +57,11 @@ class CatalogueReader:
         """Runs newest first, deleted ones left out, one row per run id."""
         found: dict[UUID, dict[str, Any]] = {}
         for row in self._listed():
+            if limit is not None and len(found) >= limit:
+                break
             # A sign of life may arrive before the row that it belongs to: then there is no project yet.
             if row["deleted_at"] is None and row["project"] is not None:
                 found.setdefault(row["run_id"], row)
-            if limit is not None and len(found) >= limit:
-                break
         self._learn_curves(found.values())
         now_s = self.server_clock_s() if found else 0.0
         return [_run_row(row, now_s, self._curves[run_id][1]) for run_id, row in found.items()]

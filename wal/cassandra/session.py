@@ -110,14 +110,14 @@ class Session:
         try:
             self.driver.execute(self.prepare(cql), parameters, execution_profile="write")
         except Exception as error:
-            raise self.trouble(error) from error
+            raise self.trouble(error, rows=1) from error
 
     def execute(self, batch: BatchStatement) -> None:
         """Write a batch and wait for it. Raises :class:`StoreError`."""
         try:
             self.driver.execute(batch, execution_profile="write")
         except Exception as error:
-            raise self.trouble(error) from error
+            raise self.trouble(error, rows=1) from error
 
     def read_many(self, cql: str, parameters: Iterable[Sequence[object]]) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of the same SELECT for each of ``parameters``, in order, a window of them under way."""
@@ -148,8 +148,9 @@ class Session:
                 self._warned.add(warning)
                 _log.warning("Cassandra warns: %s", warning)
 
-    def trouble(self, error: BaseException) -> StoreError:
-        return StoreError(classify(error, self.endpoint, self.settings, rows=0))
+    def trouble(self, error: BaseException, rows: int = 0) -> StoreError:
+        """The error that a caller sees; ``rows`` as in :func:`classify`."""
+        return StoreError(classify(error, self.endpoint, self.settings, rows=rows))
 
     def probe(self) -> Probe:
         """Ask the node who it is. Raises :class:`StoreError`."""
