@@ -65,8 +65,9 @@ def sparkline(
         else SparkCell(glyphs.spark[_level(value, low, high, len(glyphs.spark))], Mark.LEVEL)
         for value in values
     ]
-    for column in _bad_columns(places):
-        cells[column] = SparkCell(glyphs.nan, Mark.BAD)
+    if summary.non_finite:
+        for column in _bad_columns(places):
+            cells[column] = SparkCell(glyphs.nan, Mark.BAD)
     return cells
 
 
@@ -83,13 +84,10 @@ class _Place(NamedTuple):
     finite value), and how many finite and other points it stands for."""
 
     at: float
+    column: int
     height: float | None
     finite: int
     bad: int
-
-    @property
-    def column(self) -> int:
-        return round(self.at)
 
 
 def _places(
@@ -107,15 +105,12 @@ def _places(
     if total_steps is not None and total_steps > last:
         share_first, share_last = min(first, 0), total_steps - 1
     columns_per_step = (width - 1) / max(share_last - share_first, 1)
-    return [
-        _Place(
-            at=((max(low, first) + min(high - 1, last)) / 2 - share_first) * columns_per_step,
-            height=_height(bucket, log),
-            finite=bucket.n - bucket.non_finite,
-            bad=bucket.non_finite,
-        )
-        for low, high, bucket in curve
-    ]
+    places: list[_Place] = []
+    for low, high, bucket in curve:
+        at = ((max(low, first) + min(high - 1, last)) / 2 - share_first) * columns_per_step
+        bad = bucket.non_finite
+        places.append(_Place(at, round(at), _height(bucket, log), bucket.n - bad, bad))
+    return places
 
 
 def _height(bucket: Bucket, log: bool) -> float | None:
@@ -146,6 +141,8 @@ def _column_values(places: Sequence[_Place], width: int) -> list[float | None]:
     values: list[float | None] = [
         total / weight * _SHRINK if weight else None for total, weight in zip(sums, weights, strict=True)
     ]
+    if all(b.column - a.column <= 1 for a, b in pairwise(places)):
+        return values  # the usual case, more buckets than columns: nothing lies between two
     for a, b in _near(places):
         if a.height is None or b.height is None:
             continue
