@@ -122,7 +122,8 @@ def test_a_digest_is_the_same_for_ever() -> None:
     assert canonical_bytes(record) == b"".join(
         [
             b"\0\0\0\0\0\0\0\7", b"\1", b"\xff\xff\xff\xff\xff\xff\xff\xfd", b"\x10\0\0\0\0\0\0\0",
-            b"\0\0\0\2", b"\0\0\0\4loss", b"\x3f\xd0\0\0\0\0\0\0", b"\0\0\0\2\xc3\xa4", b"\x7f\xf0\0\0\0\0\0\0",
+            b"\0\0\0\2", b"\0\0\0\4loss", b"\x3f\xd0\0\0\0\0\0\0", b"\0\0\0\2\xc3\xa4",
+            b"\x7f\xf0\0\0\0\0\0\0",
             b"\0\0\0\1", b"\0\0\0\4note", b"\0\0\0\1x",
         ]
     )  # fmt: skip
