@@ -78,7 +78,9 @@ DRAIN_CALLS = 64
 DRAIN_PAUSE_SECONDS = 50e-6
 
 PATIENT_SEGMENTS = 4
-"""With more than these open, sealing hurries: each open segment holds four descriptors."""
+MOST_SEGMENTS = 8
+"""Open at once, each with four descriptors: beyond the first number sealing hurries, at the second one the
+live segment goes on growing until sealing has caught up."""
 
 PLAIN_RETRIES = 50
 PLAIN_RETRY_SECONDS = 0.01
@@ -205,7 +207,7 @@ class Journal(Appender):
         self._seal_old(self._pause)
 
     def _make_next(self) -> None:
-        if self._next is not None or self._failing:
+        if self._next is not None or self._failing or len(self._open) >= MOST_SEGMENTS:
             return
         try:
             with MAINTENANCE:
@@ -257,6 +259,10 @@ class Journal(Appender):
                 break
             with MAINTENANCE:
                 self._unplain.append(self._open.pop(0))
+            self._make_plain()
+        self._make_plain()
+
+    def _make_plain(self) -> None:
         with MAINTENANCE:
             self._unplain = [segment for segment in self._unplain if not segment.make_plain()]
 
@@ -351,8 +357,7 @@ class Journal(Appender):
         with MAINTENANCE:
             self._unplain += self._open
         for _ in range(PLAIN_RETRIES):
-            with MAINTENANCE:
-                self._unplain = [segment for segment in self._unplain if not segment.make_plain()]
+            self._make_plain()
             if not self._unplain:
                 break
             time.sleep(PLAIN_RETRY_SECONDS)

@@ -70,6 +70,7 @@ class OpenSegment:
             )
             for pragma in (
                 f"page_size = {PAGE_BYTES}",
+                "journal_mode = MEMORY",  # see make_plain: never a rollback journal on disk
                 "journal_mode = WAL",
                 "synchronous = NORMAL",
                 "wal_autocheckpoint = 0",
@@ -136,13 +137,18 @@ class OpenSegment:
             raise
 
     def make_plain(self) -> bool:
-        """Turn the file into one plain database and close it; False while a reader or the disk hinders it."""
+        """Turn the file into one plain database and close it; False while a reader or the disk hinders it.
+
+        On disk, mode MEMORY is mode DELETE, but this way the change of the header leaves no rollback journal
+        behind when the process is killed in the middle of it (a reader may not roll one back). That header
+        lies in one sector of one page, so it is written whole or not at all.
+        """
         try:
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            mode = self.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+            mode = self.execute("PRAGMA journal_mode = MEMORY").fetchone()[0]
         except sqlite3.OperationalError:
             return False
-        if mode != "delete":
+        if mode != "memory":
             return False
         self.close()
         return True

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.logs import log, log_special, log_topology, make_run, open_journal
 from helpers.waiting import stream_records, wait_until
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wal.journal import (
@@ -320,6 +320,7 @@ names = st.lists(st.text(max_size=8), max_size=5, unique=True)
 int64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
+@settings(deadline=None)  # a shared machine may stop anywhere
 @given(names=names, seq=st.integers(1, 1 << 40), step=int64, ts=int64, data=st.data())
 def test_the_fast_canonical_bytes_are_the_canonical_bytes(
     names: list[str], seq: int, step: int, ts: int, data: st.DataObject
