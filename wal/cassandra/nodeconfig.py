@@ -27,8 +27,8 @@ class NodeSpec:
     """One node: where it lies and listens, and how it differs from the plain one.
 
     ``seeds`` are the addresses it joins by (empty: itself). ``overrides`` are keys of cassandra.yaml and win
-    over ours, None leaves a key out; ``java_options`` come last on the command line. ``durable`` False gives up what a test can do
-    without: snapshots of what is dropped.
+    over ours, None leaves a key out; ``java_options`` come last on the command line. ``durable`` False gives
+    up what a test can do without: snapshots of what is dropped.
     """
 
     directory: Path
@@ -173,9 +173,10 @@ def command(spec: NodeSpec, java: Java, jars: Sequence[Path], options: Sequence[
         "cassandra.storagedir": str(spec.directory),
         "java.io.tmpdir": str(spec.directory / "tmp"),
         "cassandra-foreground": "yes",
-        # A node that knows all its peers has nobody to wait for.
+        # All nodes are known and have their tokens: there is nobody to wait for.
         "cassandra.skip_wait_for_gossip_to_settle": "0",
-        "cassandra.ring_delay_ms": "1",
+        # How long it may take to hear of the first peer; a busy machine needs more than a second.
+        "cassandra.ring_delay_ms": "1" if spec.host in (spec.seeds or (spec.host,)) else "60000",
         "cassandra.superuser_setup_delay_ms": "0",
         "cassandra.shutdown_announce_in_ms": "0",
         "java.net.preferIPv4Stack": "true",
