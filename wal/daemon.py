@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ class Lock:
 
     def acquire(self) -> bool:
         """Take the lock. False when another process has it. Raises OSError when the file cannot be made."""
+        _survive_nudges()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
@@ -62,6 +64,13 @@ class Lock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _survive_nudges() -> None:
+    """Whoever holds the lock may be sent SIGUSR1 at once (see :func:`nudge`), which would end the process."""
+    in_main = threading.current_thread() is threading.main_thread()  # the only one that may ask for this
+    if in_main and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def version() -> str:

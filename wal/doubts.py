@@ -61,11 +61,10 @@ class Doubts:
         for doubt in state.doubts():
             self._doubt(doubt)
 
-    def __contains__(self, stream_id: object) -> bool:
-        """Whether anything of a stream is doubtful, or was acknowledged too recently to be certain."""
-        return any(place[0] == stream_id for place in self._again) or any(
-            key[0] == stream_id for key in self._recent
-        )
+    @property
+    def held(self) -> set[UUID]:
+        """Streams of which something is doubtful, or was acknowledged too recently to be certain."""
+        return {place[0] for place in self._again} | {key[0] for key in self._recent}
 
     @property
     def streams(self) -> set[UUID]:

@@ -305,12 +305,13 @@ class Syncer:
 
     def _retire(self) -> None:
         """Streams of which everything is shipped and said are not looked at again."""
+        held = self.doubts.held
         for stream in tuple(self.backlog.streams.values()):
             if not self.announcer.told(stream) or stream.waiting or stream.problems:
                 continue
             if not stream.remembered.end_shipped:
                 stream.remembered = self.state.put_stream(stream.remembered, end_shipped=True)
-            if stream.stream_id not in self.doubts:
+            if stream.stream_id not in held:
                 self.backlog.forget(stream.stream_id)
                 self.announcer.forget(stream)
 
