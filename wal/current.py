@@ -33,16 +33,16 @@ MODES = ("online", "offline", "disabled")
 
 
 class _Process:
-    """What this process knows of its runs. ``exported`` is the pid and the value that ``init`` put into
-    :data:`RUN_ID_VARIABLE`, ``inherited`` what was there before."""
+    """What this process knows of its runs. ``exported`` is the pid and the environment variables that
+    ``init`` set for this process' children, ``inherited`` what they were before."""
 
     def __init__(self) -> None:
         self.run: Run | None = None
         self.started_runs = 0
         self.exit_code = 0
         self.hooked = False
-        self.exported: tuple[int, str] | None = None
-        self.inherited: str | None = None
+        self.exported: tuple[int, dict[str, str]] = (0, {})
+        self.inherited: dict[str, str | None] = {}
 
 
 _process = _Process()
@@ -119,7 +119,8 @@ def start_run(
     """
     project = default_project(os.environ, working_directory())
     environ = dict(os.environ)
-    if _process.exported == (os.getpid(), environ.get(RUN_ID_VARIABLE, "")):
+    pid, exported = _process.exported
+    if pid == os.getpid() and environ.get(RUN_ID_VARIABLE) == exported.get(RUN_ID_VARIABLE, ""):
         del environ[RUN_ID_VARIABLE]
     try:
         if mode == "disabled":
@@ -148,22 +149,27 @@ def _is_set(variable: str) -> bool:
 
 
 def _export(run: Run) -> None:
-    """Let ranks and children of this process find the run, until it ends."""
-    _process.inherited = os.environ.get(RUN_ID_VARIABLE)
-    value = f"{run.run_id}/{run.stream_id}"
-    _process.exported = (os.getpid(), value)
-    os.environ[RUN_ID_VARIABLE] = value
+    """Let ranks and children of this process find the run and its log directory, until it ends."""
+    values = {RUN_ID_VARIABLE: f"{run.run_id}/{run.stream_id}", "CANOPY_DIR": str(run.log_dir)}
+    _process.inherited = {name: os.environ.get(name) for name in values}
+    _process.exported = (os.getpid(), values)
+    os.environ.update(values)
     run.when_finished(_unexport)
 
 
 def _unexport() -> None:
-    if _process.exported != (os.getpid(), os.environ.get(RUN_ID_VARIABLE)):
-        return  # a forked child's run ends, or somebody set another id since
-    if _process.inherited is None:
-        del os.environ[RUN_ID_VARIABLE]
-    else:
-        os.environ[RUN_ID_VARIABLE] = _process.inherited
-    _process.exported = None
+    pid, exported = _process.exported
+    if pid != os.getpid():
+        return  # a forked child's run ends
+    for name, value in exported.items():
+        if os.environ.get(name) != value:
+            continue  # set by somebody else since
+        before = _process.inherited[name]
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+    _process.exported = (0, {})
 
 
 def _start_syncer(log_dir: Path) -> None:
