@@ -62,18 +62,30 @@ class Place:
     def entered(self) -> Generator[dict[str, str]]:
         """Make the place, keep a second demo out of it, and make this process' environment the demo's.
 
-        Yields that environment. Raises :class:`DemoError` when another demo runs here.
+        Yields that environment. Raises :class:`DemoError` when another demo runs here, or when there is no
+        configured Cassandra to use.
         """
-        self.log_dir.mkdir(parents=True, exist_ok=True)
-        (self.log_dir / _SETTINGS_FILE).write_text(_SETTINGS, encoding="utf-8")
+        self.log_dir.parent.mkdir(parents=True, exist_ok=True)
         before = dict(os.environ)
         with self._alone():
             environment = self.environment()
+            self._check_configured(environment)
+            self.log_dir.mkdir(exist_ok=True)
+            (self.log_dir / _SETTINGS_FILE).write_text(_SETTINGS, encoding="utf-8")
             _become(environment)
             try:
                 yield environment
             finally:
                 _become(before)
+
+    def _check_configured(self, environment: Mapping[str, str]) -> None:
+        from wal.settings import load, resolve
+
+        if self.configured and resolve(load(environment), environment) is None:
+            raise DemoError(
+                "no Cassandra is configured: name yours in conf/cassandra_config.yaml or in "
+                "CASCOR_CASSANDRA_CONTACT_POINTS, or leave '--cassandra configured' out."
+            )
 
     @contextmanager
     def _alone(self) -> Generator[None]:

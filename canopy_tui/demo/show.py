@@ -80,7 +80,9 @@ def run_on_screen(place: Place, *, keep: bool, train: bool, say: Say) -> None:
             if not keep:
                 with undisturbed(), ExitStack() as stack:
                     stack.callback(performance.close)
-                    say("stopping the trainers, the syncer and Cassandra")
+                    say(
+                        f"stopping the trainers{' and' if place.configured else ', Cassandra and'} the syncer"
+                    )
         say(_closing_lines(place, keep))
     leave(source, app.return_code or 0)
 
@@ -124,13 +126,14 @@ def _quit_on_signals(app: CanopyApp, performance: Performance, keep: bool) -> No
 
 def _closing_lines(place: Place, keep: bool) -> str:
     runs = fmt.plural(len(run_ids(place.log_dir)), "run")
-    size = fmt.data_size(place.bytes_used())
-    what = "Cassandra and the syncer go on" if keep else "everything is stopped"
+    size = fmt.data_size(place.bytes_used()) + (" on disk" if place.configured else " with Cassandra's data")
+    what = "what was started goes on" if keep else "what was started is stopped"
+    option = " --cassandra configured" if place.configured else ""
     return "\n".join(
         (
-            f"{runs} in {_short(place.log_dir)}; {size} on disk with Cassandra's data; {what}.",
-            "look again: canopy demo --look",
-            "remove all: canopy demo --clean",
+            f"{runs} in {_short(place.log_dir)}, {size}; {what}.",
+            f"look again: canopy demo --look{option}",
+            f"remove all: canopy demo --clean{option}",
         )
     )
 

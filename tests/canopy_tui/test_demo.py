@@ -267,3 +267,13 @@ def test_clean_ends_what_was_kept_and_removes_it(tmp_path: Path) -> None:
     assert ended.stdout.startswith(f"removed {place.log_dir} and the node 'demo'")
     assert not place.log_dir.exists()
     kept.stop()
+
+
+def test_a_configured_demo_needs_a_configured_cassandra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path / "demo", configured=True)
+    with pytest.raises(DemoError, match="no Cassandra is configured: name yours"), place.entered():
+        pass
+    assert not place.log_dir.exists()
