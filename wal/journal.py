@@ -285,6 +285,8 @@ class Journal(Appender):
         with APPEND:
             number = max(segment.number for segment in self._segments()) + 1
             gone = len(self._open)
+            if self._next is not None and not self._next.is_gone():
+                self._discard_next()
             for segment in self._segments():
                 segment.abandon()
             self._next, self._unplain = None, []
@@ -364,9 +366,13 @@ class Journal(Appender):
         with MAINTENANCE:
             for segment in self._unplain:
                 segment.close()
-            if self._next is not None:
-                self._next.close()
-                remove(self._next.path)
+            self._discard_next()
+
+    def _discard_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            remove(self._next.path)
+            self._next = None
 
     def abandon(self) -> None:
         """In a forked child: the stream is the parent's. Its connections stay open and are never used."""
