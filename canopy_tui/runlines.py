@@ -182,7 +182,7 @@ def _acknowledged(stream: StreamRow) -> int:
 
 def _shipped_words(row: RunRow) -> str:
     if not row.shipped:
-        return "not shipped: this run is on this machine only, which is fine"
+        return "not shipped: on this machine only, which is fine"
     return f"{fmt.plural(row.unshipped, 'record')} on the way" if row.unshipped else "all records are there"
 
 

@@ -6,6 +6,7 @@ a second of delay and nothing else: the poll stays.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ class Watcher:
         self._directory = directory
         self._grew = grew
         self._stop = threading.Event()
+        self._seen: dict[str, tuple[int, int]] = {}
         self._thread = threading.Thread(target=self._run, name="canopy-watch", daemon=True)
 
     def start(self) -> None:
@@ -40,13 +42,32 @@ class Watcher:
         from watchfiles import watch  # 68 ms, which the first frame need not wait for
 
         try:
-            for _ in watch(
+            for changes in watch(
                 self._directory, watch_filter=None, step=STEP_MS, debounce=DEBOUNCE_MS,
                 stop_event=self._stop, raise_interrupt=False,
             ):  # fmt: skip
                 if self._stop.is_set():
                     return
-                self._grew()
-                self._stop.wait(LEAST_SECONDS)
+                written = [path for _, path in changes if self._is_news(path)]
+                if written:
+                    self._grew()
+                    self._stop.wait(LEAST_SECONDS)
         except (OSError, RuntimeError):
             return
+
+    def _is_news(self, path: str) -> bool:
+        """Whether a file was written since it was last looked at.
+
+        SQLite opens files for writing to read them, and closing them is an event: without this, the screen's
+        own readings would wake it for ever.
+        """
+        if path.endswith("-shm"):  # readers note there how far they have read
+            return False
+        try:
+            found = os.stat(path)
+        except OSError:
+            return self._seen.pop(path, None) is not None
+        state = (found.st_mtime_ns, found.st_size)
+        news = self._seen.get(path) != state
+        self._seen[path] = state
+        return news

@@ -37,7 +37,7 @@ POLL_SECONDS = 0.5
 """The screen is correct within this time, whatever the file system tells or does not tell."""
 
 LEAST_SECONDS = 0.25
-"""Between two readings: four repaints a second are smooth, more only load a slow terminal."""
+"""Between two repaints of a run that grows: four a second are smooth, more only load a slow terminal."""
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -81,7 +81,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         super().__init__()
         self.run_id = run_id
         self._reading: RunReading | None = None
-        self._read_at = 0.0
+        self._drawn_at = 0.0
         self._due: Timer | None = None
         """A reading that waits for its time."""
         self._watcher: Watcher | None = None
@@ -131,10 +131,10 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         self._show_head()
 
     def on_log_grew(self) -> None:
-        """Read at once, or as soon as the last reading is long enough ago."""
+        """Read at once, or as soon as the last repaint is long enough ago."""
         if self._due is not None or not self.is_current:
             return
-        wait = self._read_at + LEAST_SECONDS - time.monotonic()
+        wait = self._drawn_at + LEAST_SECONDS - time.monotonic()
         if wait <= 0:
             self._read()
         else:
@@ -153,7 +153,6 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     def _read(self, *, anew: bool = False) -> None:
         known = None if anew else self._reading
         source, run_id, glyphs, request = self.app.source, self.run_id, self.app.glyphs, self.charts.request()
-        self._read_at = time.monotonic()
 
         def work() -> Message:
             try:
@@ -170,6 +169,8 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     def on_run_loaded(self, message: RunLoaded) -> None:
         reading = message.reading
         grown = self._reading is None or self._reading.detail.row.records != reading.detail.row.records
+        if grown:
+            self._drawn_at = time.monotonic()
         self._reading = reading
         self.status_line.failure = reading.problem
         self.charts.set_class(bool(reading.problem), "-stale")
