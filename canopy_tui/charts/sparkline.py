@@ -26,6 +26,10 @@ TRIM_SHARE = 0.15
 """Share of the columns, on each side, that the range may leave out to show the others."""
 
 
+ROUNDING = 1e-12
+"""Values that differ by less than this share are one value: a mean of equal numbers is off by some ulps."""
+
+
 class Mark(IntEnum):
     """What a cell of a sparkline is: nothing logged there, a level, or a NaN or infinity among its points."""
 
@@ -206,8 +210,9 @@ def _quantiles(places: Sequence[_Place]) -> tuple[float, float]:
 
 def _level(value: float, low: float, high: float, levels: int) -> int:
     """0 … levels - 1; the middle level when the range is one value."""
-    if not high > low:
-        if value == low:
+    noise = ROUNDING * max(abs(low), abs(high))
+    if not high / 2 - low / 2 > noise:
+        if abs(value / 2 - low / 2) <= noise:
             return (levels - 1) // 2
         return 0 if value < low else levels - 1
     share = (value / 2 - low / 2) / (high / 2 - low / 2)
