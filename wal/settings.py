@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from wal.settings_parse import KEYS, Secret, SettingsError, Value, parse_keyspace, shown, variables
 
 __all__ = [
@@ -181,6 +179,8 @@ def find_file(env: Mapping[str, str], cwd: Path) -> Path | None:
 
 
 def _read_yaml(path: Path) -> dict[object, object]:
+    import yaml  # 15 ms, and most machines have no settings file
+
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
