@@ -95,7 +95,7 @@ def test_nothing_logged_is_blank_and_a_constant_is_level() -> None:
     assert sparkline(MetricSummary(), 0) == []
 
 
-@pytest.mark.parametrize("value", [0.05, 0.1, 1 / 3, 1e-300, 1e300, -7e-7])
+@pytest.mark.parametrize("value", [0.05, 0.1, 1 / 3, 1e-250, 1e300, -7e-7])
 def test_a_constant_stays_level_over_many_points(value: float) -> None:
     """The mean of many equal numbers is off by some ulps, which must not show as a curve."""
     assert draw([value] * 300) == "▄" * WIDTH
