@@ -208,14 +208,14 @@ def _trouble(kind: str, sentence: str, remedy: str) -> Trouble:
 
 def _keyspace_statement(session: Session, settings: Settings) -> str:
     """CREATE KEYSPACE with the server's own data centre names: 4.0 and later refuse any other."""
-    if settings.secure_connect_bundle is not None:
+    if session.settings.secure_connect_bundle is not None:
         sentence = (
             f"The keyspace {settings.keyspace} does not exist, and Astra makes keyspaces in its console only."
         )
         raise SchemaMissing(_trouble("keyspace", sentence, "Add it there, then run this again."))
     nodes = _nodes_by_data_centre(session)
     own = session.read("SELECT data_center FROM system.local")[0][0]
-    wanted = settings.replication
+    wanted = session.settings.replication if session.endpoint.origin == "managed" else settings.replication
     if wanted is None:
         count = sum(nodes.values())
         if count == 1:

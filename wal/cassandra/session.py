@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cassandra import ConsistencyLevel, DependencyException
 
-from wal.settings import Endpoint, Settings
+from wal.settings import Endpoint, Settings, Tls
 
 try:
     from cassandra.auth import PlainTextAuthProvider
@@ -173,6 +173,11 @@ def connect(endpoint: Endpoint, settings: Settings, *, timeout: float | None = N
 
     With a ``timeout`` of its own (a reader's), reads use it too: 2 s for the app.
     """
+    if endpoint.origin == "managed":  # what the settings say of another cluster is not about this node
+        settings = replace(
+            settings, username=None, password=None, local_dc=None, tls=Tls(), secure_connect_bundle=None,
+            replication=None,
+        )  # fmt: skip
     if timeout is not None:
         settings = replace(settings, connect_timeout=min(timeout, settings.connect_timeout))
     limit = settings.connect_timeout if timeout is None else timeout
@@ -271,7 +276,7 @@ def _options(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
         return options
     options["contact_points"] = list(endpoint.contact_points)
     options["port"] = endpoint.port
-    if settings.tls.enabled and endpoint.origin == "settings":
+    if settings.tls.enabled:
         options["ssl_context"] = _tls_context(settings)
     return options
 
