@@ -22,8 +22,8 @@ def make_jar(name: str, size: int) -> tuple[Jar, bytes]:
 class Repository(ThreadingHTTPServer):
     """Serves ``files`` by path and notes the Range of every request.
 
-    ``cut_after[path]`` is how many bytes the next answer sends before the connection breaks; ``ranges`` False
-    makes a server that always sends the whole file.
+    ``cut_after[path]`` is how many bytes the next answer sends before the connection breaks, ``refusals`` are
+    the statuses of the next answers; ``ranges`` False makes a server that always sends the whole file.
     """
 
     daemon_threads = True
@@ -32,6 +32,7 @@ class Repository(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.cut_after: dict[str, int] = {}
+        self.refusals: list[int] = []
         self.ranges = True
         self.asked: defaultdict[str, list[str | None]] = defaultdict(list)
 
@@ -53,8 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.asked[path].append(wanted)
         content = self.server.files.get(path)
-        if content is None:
-            self.send_error(404)
+        if content is None or self.server.refusals:
+            self.send_error(self.server.refusals.pop() if self.server.refusals else 404)
             return
         first = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted and self.server.ranges else 0
         self.send_response(206 if first else 200)

@@ -160,6 +160,15 @@ def test_a_repository_without_the_jar(server: Repository, tmp_path: Path) -> Non
     assert len(server.asked[jar.path]) == 1
 
 
+def test_a_repository_in_trouble_is_asked_again(server: Repository, tmp_path: Path) -> None:
+    jar = server.add("library", 1_000)
+    server.refusals = [503, 429]
+    get(server, tmp_path, jar)
+    server.refusals = [503] * 10
+    with pytest.raises(NodeError, match=r"cannot be downloaded \(503 Service Unavailable\)"):
+        get(server, tmp_path / "other", jar)
+
+
 def test_no_network_keeps_what_came(server: Repository, tmp_path: Path) -> None:
     first, second = server.add("first", 2_000_000), server.add("second", 2_000_000)
     get(server, tmp_path, first)

@@ -134,11 +134,15 @@ def repository_url() -> str:
     try:
         from jgo.constants import MAVEN_CENTRAL_URL
     except ImportError:
-        raise NodeError(
-            "Cassandra's jars are not here yet and what fetches them is not installed: "
-            "pip install 'canopy-tui[local]', or set CANOPY_MAVEN_REPOSITORY to a Maven repository's URL."
-        ) from None
+        raise _not_installed() from None
     return MAVEN_CENTRAL_URL
+
+
+def _not_installed() -> NodeError:
+    return NodeError(
+        "Cassandra's jars are not here yet and what fetches them is not installed: "
+        "pip install 'canopy-tui[local]'."
+    )
 
 
 def is_whole(jar: Jar, path: Path) -> bool:
@@ -213,13 +217,17 @@ class _Tally:
 
 def _download_all(missing: list[Jar], folder: Path, repository: str, tally: _Tally) -> None:
     """All at once, the largest first, so that none is left to come alone at the end."""
-    from wal.cassandra.download import Download
+    try:
+        from wal.cassandra.download import Download, open_session
+    except ImportError:
+        raise _not_installed() from None
 
     stop = threading.Event()
     pool = ThreadPoolExecutor(PARALLEL_DOWNLOADS)
+    session = open_session(PARALLEL_DOWNLOADS)
     try:
         futures = [
-            pool.submit(Download(jar, folder, repository, tally.add, stop).run)
+            pool.submit(Download(jar, folder, repository, session, tally.add, stop).run)
             for jar in sorted(missing, key=lambda jar: -jar.size)
         ]
         for future in as_completed(futures):
@@ -230,3 +238,4 @@ def _download_all(missing: list[Jar], folder: Path, repository: str, tally: _Tal
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        session.close()
