@@ -77,6 +77,7 @@ class Announcer:
         self._clock_ns = clock_ns
         self._follower = Follower(clock_ns)
         self._tellings: dict[UUID, _Telling] = {}
+        self._led_elsewhere: set[UUID] = set()
         self.work_at = 0.0
         """When there is something to write next, as far as that is known."""
         self._clock_offset_us = 0
@@ -132,7 +133,7 @@ class Announcer:
         wrote = False
         try:
             for stream in sorted(self._backlog.streams.values(), key=lambda stream: stream.ended):
-                if stream.info is None:
+                if stream.info is None or (stream.remembered.end_shipped and self.told(stream)):
                     continue
                 telling = self._tellings.setdefault(stream.stream_id, _Telling())
                 if not telling.pending and self._monotonic() >= telling.due:
@@ -182,7 +183,8 @@ class Announcer:
         final = entry.final and stream.ended
         offset = entry.last_seq + (1 if final else 0)
         if offset > stream.remembered.announced:
-            self._plan_rows(stream, telling, entry, base_us + offset)
+            speaks = self._speaker(store, stream) == stream.stream_id
+            self._plan_rows(stream, telling, entry, base_us + offset, speaks=speaks)
             telling.pending.append(lambda _: self._announced(stream, offset))
         for segment in stream.complete_segments():
             self._plan_segment(stream, telling, segment, base_us)
@@ -195,7 +197,21 @@ class Announcer:
     def _announced(self, stream: Stream, offset: int) -> None:
         stream.remembered = self._state.put_stream(stream.remembered, announced=offset)
 
-    def _plan_rows(self, stream: Stream, telling: _Telling, entry: StreamEntry, stamp_us: int) -> None:
+    def _speaker(self, store: CassandraStore, stream: Stream) -> UUID | None:
+        """The stream that stands for the run: the newest of rank 0 here. None when that one is on another
+        machine, whose syncer then writes the run's rows."""
+        from wal.cassandra.place import has_leader
+
+        leader = leading_stream(self._follower.siblings(stream))
+        if leader.info.rank == 0 and leader.info.parent is None:
+            return leader.stream_id
+        if stream.run_id not in self._led_elsewhere and has_leader(store, stream.run_id):
+            self._led_elsewhere.add(stream.run_id)
+        return None if stream.run_id in self._led_elsewhere else leader.stream_id
+
+    def _plan_rows(
+        self, stream: Stream, telling: _Telling, entry: StreamEntry, stamp_us: int, *, speaks: bool
+    ) -> None:
         for name, (position, summary) in entry.summaries.items():
             if telling.points.get(name) != summary.n:
                 row = MetricRow(name, goal_of(name, entry.run.metrics), summary.copy(), position)
@@ -206,9 +222,9 @@ class Announcer:
         entry = replace(entry, state=state)
         row = stream_row(entry)
         telling.pending.append(lambda store: store.write_stream_state(row, stamp_us))
-        streams = [entry if e.stream_id == entry.stream_id else e for e in self._follower.entries(stream)]
-        if leading_stream(streams).stream_id == stream.stream_id:
-            self._plan_run(stream, telling, streams, entry, stamp_us)
+        if speaks:
+            others = [e for e in self._follower.entries(stream) if e.stream_id != entry.stream_id]
+            self._plan_run(stream, telling, [*others, entry], entry, stamp_us)
 
     def _plan_run(
         self, stream: Stream, telling: _Telling, streams: list[StreamEntry], lead: StreamEntry, stamp_us: int
@@ -272,8 +288,8 @@ class Announcer:
     ) -> None:
         at_us = self._server_us(store)
         store.beat_stream(stream.run_id, stream.stream_id, acked, at_us)
-        streams = self._follower.entries(stream)
-        if leading_stream(streams).stream_id == stream.stream_id:
+        if self._speaker(store, stream) is not None:
+            streams = self._follower.siblings(stream)
             started_ns = start_ns(stream.run_id, streams)
             store.beat_run(stream.run_id, started_ns, sum(map(self._acknowledged, streams)), at_us)
         telling.beaten = acked
@@ -298,11 +314,15 @@ class Announcer:
             and stream.all_stated
         )
 
-    def forget(self, stream: Stream) -> None:
-        """A stream with nothing left to do: its curves need not stay in memory."""
-        self._tellings.pop(stream.stream_id, None)
-        if not any(other.run_id == stream.run_id for other in self._backlog.streams.values()):
+    def rest(self, stream: Stream) -> None:
+        """Everything is said of a stream: its run's curves need not stay in memory, unless others grow."""
+        others = self._backlog.streams.values()
+        if all(o.remembered.end_shipped for o in others if o.run_id == stream.run_id):
             self._follower.forget(stream.run_id)
+
+    def forget(self, stream: Stream) -> None:
+        """A stream with nothing left to do."""
+        self._tellings.pop(stream.stream_id, None)
 
 
 def _write_metric(stream: Stream, row: MetricRow, stamp_us: int) -> Write:

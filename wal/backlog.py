@@ -11,14 +11,19 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
 from wal.unshipped import Segment, Stream, directory_time
 
-RUN_DIRECTORIES_PER_LOOK = 256
-"""Run directories whose time is compared per look: a resume of an old run is found within a few looks however
-many runs there are, and a look costs less than a millisecond."""
+NEWEST_RUNS = 8
+RUN_DIRECTORIES_PER_LOOK = 32
+"""Run directories whose time is compared per look: the newest ones always, the others in turn. However many
+runs there are, a look costs a fraction of a millisecond; a resume of an old run is told by a nudge."""
+
+THOROUGH_LOOKS = 20
+"""Looks at every run directory after a nudge: whoever nudges may be about to make one."""
 
 NEW_STREAMS_PER_LOOK = 32
 """Streams opened per look: a start with thousands of unshipped streams does not hold up the live ones."""
@@ -36,6 +41,7 @@ class Backlog:
         self._known: set[UUID] = set()
         self._run_times: dict[str, int] = {}
         self._rotation: deque[str] = deque()
+        self._thorough_looks = 0
         self._listed_at = 0
         self._old: list[tuple[int, UUID]] = []  # heap of streams with something in their backlog lane
         self._queued: set[UUID] = set()
@@ -90,18 +96,34 @@ class Backlog:
             new = sorted(names - self._run_times.keys(), reverse=True)
             for name in self._run_times.keys() - names:
                 del self._run_times[name]
-            self._run_times.update(dict.fromkeys(new, 0))
+            self._run_times.update(dict.fromkeys(reversed(new), 0))  # the newest last
             for name in new:
                 self._look_for_streams(name, now_ns)
             self._rotation.extend(new)
+        for name in self._due_runs():
+            self._look_for_streams(name, now_ns)
+
+    def _due_runs(self) -> Iterator[str]:
+        """The run directories to look at now."""
+        if self._thorough_looks > 0:
+            self._thorough_looks -= 1
+            yield from self._run_times
+            return
+        newest = list(islice(reversed(self._run_times), NEWEST_RUNS))
+        yield from newest
         for _ in range(min(len(self._rotation), RUN_DIRECTORIES_PER_LOOK)):
             name = self._rotation.popleft()
             if name in self._run_times:
                 self._rotation.append(name)
-                self._look_for_streams(name, now_ns)
+                if name not in newest:
+                    yield name
+
+    def look_thoroughly(self) -> None:
+        """Somebody says that there is something new: look everywhere, for a few looks."""
+        self._thorough_looks = THOROUGH_LOOKS
 
     def _look_for_streams(self, name: str, now_ns: int) -> None:
-        directory = self.log_dir / name
+        directory = f"{self.log_dir}/{name}"
         time_ns = directory_time(directory, now_ns)
         if time_ns is None or (time_ns != 0 and time_ns == self._run_times[name]):
             return
@@ -114,7 +136,7 @@ class Backlog:
             stream_id = UUID(entry)
             if stream_id not in self._known:
                 self._known.add(stream_id)
-                self._unseen.append((UUID(name), stream_id, directory / entry))
+                self._unseen.append((UUID(name), stream_id, Path(directory, entry)))
 
     def adopt(self, stream: Stream, now_ns: int) -> None:
         """Take a stream in and look at it for the first time."""

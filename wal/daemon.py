@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from wal.liveness import lock_holder
+from wal.liveness import boot_id, host_name, lock_holder, start_ticks
 
 LOCK_FILE = "syncer.lock"
 LOG_FILE = "syncer.log"
@@ -48,6 +48,8 @@ class Lock:
         except OSError:
             os.close(descriptor)
             return False
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, _identity(os.getpid()).encode())
         self._descriptor = descriptor
         return True
 
@@ -64,6 +66,11 @@ class Lock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _identity(pid: int) -> str:
+    """What the lock file says of its holder: a pid alone may be another host's or another boot's."""
+    return f"{pid} {start_ticks(pid)} {boot_id()} {host_name()}\n"
 
 
 def _survive_nudges() -> None:
@@ -99,29 +106,28 @@ def holder(log_dir: Path) -> int | None:
 
 def stop(log_dir: Path, seconds: float = STOP_SECONDS) -> bool:
     """Ask the syncer of a log directory to stop, and wait. True when none runs any more."""
-    pid = holder(log_dir)
     deadline = time.monotonic() + seconds
     asked = None
-    while pid is not None and time.monotonic() < deadline:
-        if pid != asked:
+    while (pid := holder(log_dir)) is not None and time.monotonic() < deadline:
+        if pid != asked and _signal(log_dir, signal.SIGTERM):
             asked = pid
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except OSError:  # it just ended, or it belongs to another user
-                pass
         time.sleep(0.05)
-        pid = holder(log_dir)
     return pid is None
 
 
 def nudge(log_dir: Path) -> bool:
-    """Tell the syncer of a log directory to try again now, whatever it waits for. False when none runs."""
-    pid = holder(log_dir)
-    if pid is None:
-        return False
+    """Tell the syncer of a log directory to look and to try again now. False when none runs."""
+    return _signal(log_dir, signal.SIGUSR1)
+
+
+def _signal(log_dir: Path, number: signal.Signals) -> bool:
+    """Send a signal to the syncer of a log directory, if it is a process of this machine and of ours."""
     try:
-        os.kill(pid, signal.SIGUSR1)
-    except OSError:
+        pid = holder(log_dir)
+        if pid is None or pid <= 0 or (log_dir / LOCK_FILE).read_text() != _identity(pid):
+            return False
+        os.kill(pid, number)
+    except (OSError, UnicodeDecodeError):
         return False
     return True
 
@@ -158,7 +164,7 @@ def wanted(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def ensure_running(log_dir: Path, cwd: Path | None = None, *, replace_older: bool = False) -> bool:
-    """Start the syncer of ``log_dir`` when one is wanted and none runs. True if one was started.
+    """Start the syncer of ``log_dir`` when one is wanted and none runs, else nudge it. True if started.
 
     With ``replace_older``, one of an older version is asked to go by the one that is started: the app asks
     for that, a trainer does not take the time. (A syncer whose own files are upgraded goes by itself.)
@@ -167,6 +173,7 @@ def ensure_running(log_dir: Path, cwd: Path | None = None, *, replace_older: boo
         return False
     running = holder(log_dir) is not None
     if running and not (replace_older and is_newer(version(), running_version(log_dir))):
+        nudge(log_dir)
         return False
     spawn(log_dir, cwd or Path.cwd())
     return True

@@ -34,14 +34,22 @@ class Follower:
         """The entry of one stream, read now."""
         return self._refresh(self._followed(stream.run_id, stream.stream_id, stream.directory))
 
+    def siblings(self, stream: Stream) -> list[StreamEntry]:
+        """The entries of all streams of the same run as they were read last: who they are does not change."""
+        return self._all(stream, again=False)
+
     def entries(self, stream: Stream) -> list[StreamEntry]:
-        """The entries of all streams of the same run, with at least one that can be read."""
+        """The entries of all streams of the same run, read now."""
+        return self._all(stream, again=True)
+
+    def _all(self, stream: Stream, *, again: bool) -> list[StreamEntry]:
         for directory in _stream_dirs(stream.directory.parent):
             followed = self._followed(stream.run_id, UUID(directory.name), directory)
-            if followed.entry is None or not followed.entry.final:
+            if followed.entry is None or (again and not followed.entry.final):
                 self._refresh(followed)
         found = [followed.entry for followed in self._runs[stream.run_id].values()]
-        return [entry for entry in found if entry is not None and entry.info.host]
+        # One of which nothing can be read says nothing of the run; the stream that asks was read before.
+        return [e for e in found if e is not None and (e.info.host or e.stream_id == stream.stream_id)]
 
     def summary(self, stream: Stream) -> dict[str, object]:
         """What the user put into the run's summary, the newest stream's word last."""

@@ -208,7 +208,7 @@ class Link:
         self.trouble = trouble
         if self._failing_since is None:
             self._failing_since = now
-        if self._awaits_tables:
+        if self.awaits_tables:
             self.pause(TABLES_S)
         elif trouble.action in (Action.STOP, Action.SLOW):
             self.pause(PROBE_S)
@@ -241,7 +241,8 @@ class Link:
         self.paused_until = 0.0
 
     @property
-    def _awaits_tables(self) -> bool:
+    def awaits_tables(self) -> bool:
+        """A managed node answers, and its tables are not there (yet)."""
         endpoint = self.target.endpoint if self.target is not None else None
         managed = endpoint is not None and endpoint.origin == "managed"
         return managed and self.trouble is not None and self.trouble.kind in ("keyspace", "schema")
@@ -255,6 +256,6 @@ class Link:
             return self.target.connection
         if self.trouble is None:
             return Connection.UP if self.store is not None else Connection.STARTING
-        if self._awaits_tables:
+        if self.awaits_tables:
             return Connection.STARTING
         return Connection.OFFLINE if self.trouble.kind == "unreachable" else Connection.TROUBLE

@@ -170,9 +170,10 @@ class Syncer:
         self.shipper.wake()
 
     def nudge(self) -> None:
-        """Try again now, whatever is waited for; may be called by a signal handler."""
+        """Look everywhere and try again now, whatever is waited for; may be called by a signal handler."""
         self.link.retry_now()
         self._status.touch()
+        self.backlog.look_thoroughly()
         self._look_at = 0.0
         self.wake()
 
@@ -311,6 +312,7 @@ class Syncer:
                 continue
             if not stream.remembered.end_shipped:
                 stream.remembered = self.state.put_stream(stream.remembered, end_shipped=True)
+                self.announcer.rest(stream)
             if stream.stream_id not in held:
                 self.backlog.forget(stream.stream_id)
                 self.announcer.forget(stream)

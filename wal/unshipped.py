@@ -56,7 +56,7 @@ class Segment:
         return sum(self.signature[::2])
 
 
-def directory_time(path: Path, now_ns: int) -> int | None:
+def directory_time(path: Path | str, now_ns: int) -> int | None:
     """When the directory changed last, ns; 0 when that is too recent to trust; None when it is not there."""
     try:
         time_ns = os.stat(path).st_mtime_ns

@@ -105,6 +105,28 @@ def test_the_catalogue_says_what_the_log_says(tmp_path: Path, keyspace5: Setting
     assert detail.streams[0].acked == ((1, 50),)
 
 
+def test_rank_0_speaks_for_the_run_and_every_rank_is_counted(tmp_path: Path, keyspace5: Settings) -> None:
+    run = make_run()
+    here, there = tmp_path / "here", tmp_path / "there"
+    ranks = [open_journal(here, run, rank=rank) for rank in (0, 1)]
+    for step in range(20):
+        log(ranks[0], step, {"loss": 1.0})
+        log(ranks[1], step + 500, {"loss": 2.0})
+    ranks[0].close("done", 0)
+    syncer = make_syncer(here, keyspace5)
+    step_until(syncer, lambda outcome: outcome.waiting == 0)
+    ranks[1].close("failed", 1)
+    step_until(syncer, lambda outcome: outcome.drained and not outcome.live)
+    syncer.close()
+    away = open_journal(there, run, rank=2)  # the same run on another machine, where rank 0 is not
+    log(away, 7, {"loss": 3.0})
+    away.close("failed", 1)
+    drain(there, keyspace5)
+    assert query(keyspace5, "SELECT status, step, acknowledged FROM {}.training_runs") == [("done", 19, 40)]
+    states = sorted(query(keyspace5, "SELECT rank, status, records FROM {}.run_streams"))
+    assert states == [(0, "done", 20), (1, "failed", 20), (2, "failed", 1)]
+
+
 def test_a_lost_state_db_means_a_resend_and_no_doubles(tmp_path: Path, keyspace5: Settings) -> None:
     write_segments(tmp_path, [40, 40, 30])
     drain(tmp_path, keyspace5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 from wal.cassandra.store import CassandraStore
 from wal.cassandra.tables import TRAINING_METRICS
@@ -18,6 +19,15 @@ def identity(store: CassandraStore) -> str:
         [store.keyspace, TRAINING_METRICS.name],
     )
     return f"{store.keyspace} {rows[0][0] if rows else ''}"
+
+
+def has_leader(store: CassandraStore, run_id: UUID) -> bool:
+    """Whether some machine has registered a stream of rank 0 in the run: its syncer speaks for the run.
+
+    Raises :class:`wal.cassandra.trouble.StoreError`.
+    """
+    rows = store.session.read(f"SELECT rank FROM {store.keyspace}.run_streams WHERE run_id = ?", [run_id])
+    return any(rank == 0 for (rank,) in rows)
 
 
 class _Watcher:
