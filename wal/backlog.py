@@ -25,9 +25,6 @@ runs there are, a look costs a fraction of a millisecond; a resume of an old run
 THOROUGH_LOOKS = 20
 """Looks at every run directory after a nudge: whoever nudges may be about to make one."""
 
-NEW_STREAMS_PER_LOOK = 32
-"""Streams opened per look: a start with thousands of unshipped streams does not hold up the live ones."""
-
 
 class Backlog:
     """Every stream of a log directory that has something left to do."""
@@ -76,9 +73,9 @@ class Backlog:
     # -- finding -------------------------------------------------------------------------------------
 
     def find(self, now_ns: int) -> Iterator[tuple[UUID, UUID, Path]]:
-        """Streams not seen before, newest run first, at most :data:`NEW_STREAMS_PER_LOOK`."""
+        """Streams not seen before, newest run first. What the caller does not take comes the next time."""
         self._look_for_runs(now_ns)
-        for _ in range(min(len(self._unseen), NEW_STREAMS_PER_LOOK)):
+        for _ in range(len(self._unseen)):
             yield self._unseen.popleft()
 
     @property

@@ -46,6 +46,9 @@ SAVE_AGAIN_S = 5.0
 IDLE_LOOK_S = 1.0
 """How often a log directory is looked at in which nothing grows."""
 
+LOOK_BUDGET_S = 0.05
+"""How long streams are opened at a time: a start with thousands of them does not hold up the live ones."""
+
 DAMAGED_S = 60.0
 """How often records that could not be read are tried again."""
 
@@ -230,6 +233,7 @@ class Syncer:
 
     def _look(self) -> None:
         now_ns = self._clock_ns()
+        enough_at = self._monotonic() + LOOK_BUDGET_S
         for run_id, stream_id, directory in self.backlog.find(now_ns):
             remembered = self._remembered.pop(stream_id, None) or StreamState(stream_id, run_id)
             if remembered.end_shipped and stream_id not in self.doubts.streams:
@@ -238,14 +242,16 @@ class Syncer:
             stream = Stream(run_id, stream_id, directory, remembered)
             stream.restore(self.state.segments(stream_id))
             self.backlog.adopt(stream, now_ns)
+            if self._monotonic() >= enough_at:
+                break
         self.backlog.look(now_ns)
         self.doubts.clear()
         now = self._monotonic()
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S
             self.backlog.try_damaged()
-        busy = self.backlog.live or not self.backlog.all_seen
-        self._look_at = now + (self.settings.flush_interval if busy else IDLE_LOOK_S)
+        if self.backlog.all_seen:
+            self._look_at = now + (self.settings.flush_interval if self.backlog.live else IDLE_LOOK_S)
 
     # -- replies -------------------------------------------------------------------------------------
 
