@@ -132,10 +132,7 @@ class Announcer:
         deadline = now + (BUSY_BUDGET_S if busy else IDLE_BUDGET_S)
         wrote = False
         try:
-            for stream in sorted(self._backlog.streams.values(), key=lambda stream: stream.ended):
-                if stream.info is None or (stream.remembered.end_shipped and self.told(stream)):
-                    continue
-                telling = self._tellings.setdefault(stream.stream_id, _Telling())
+            for stream, telling in self._by_urgency():
                 if not telling.pending and self._monotonic() >= telling.due:
                     self._plan(store, stream, telling)
                 wrote |= self._write(store, stream, telling, deadline)
@@ -149,6 +146,15 @@ class Announcer:
     def pending(self) -> bool:
         """Whether rows are waiting to be written as soon as there is time for it."""
         return any(telling.pending for telling in self._tellings.values())
+
+    def _by_urgency(self) -> list[tuple[Stream, _Telling]]:
+        """The streams of which there is something to say: live ones first, each lane by who waits longest."""
+        found = [
+            (stream, self._tellings.setdefault(stream.stream_id, _Telling()))
+            for stream in self._backlog.streams.values()
+            if stream.info is not None and not (stream.remembered.end_shipped and self.told(stream))
+        ]
+        return sorted(found, key=lambda pair: (pair[0].ended, pair[1].due))
 
     def _write(self, store: CassandraStore, stream: Stream, telling: _Telling, deadline: float) -> bool:
         from wal.cassandra.trouble import Action, StoreError

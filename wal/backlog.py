@@ -154,10 +154,10 @@ class Backlog:
         for stream in tuple(self.streams.values()):
             stream.look(now_ns)
 
-    def try_damaged(self) -> None:
+    def try_damaged(self, now_ns: int) -> None:
         """Read again what could not be read."""
         for stream in self.streams.values():
-            stream.try_damaged()
+            stream.try_damaged(now_ns)
             self._queue(stream)
 
     # -- handing out ---------------------------------------------------------------------------------

@@ -126,12 +126,11 @@ class Doubts:
     def settle(self, again: Again, first: int, last: int) -> None:
         """``first`` … ``last`` were acknowledged again, or are not there any more."""
         again.left.remove(first, last)
-        if again.left:
-            return
         place = (again.stream_id, again.segment)
-        self._again.pop(place, None)
-        if place in self._order:
-            self._order.remove(place)
+        if again.left or self._again.get(place) is not again:  # the latter: settled before, sent twice
+            return
+        del self._again[place]
+        self._order.remove(place)
         for doubt in again.rows:
             key = (doubt.stream_id, doubt.segment, doubt.mark)
             if key not in self._recent:  # else its row has been replaced by a younger one

@@ -249,7 +249,7 @@ class Syncer:
         now = self._monotonic()
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S
-            self.backlog.try_damaged()
+            self.backlog.try_damaged(now_ns)
         if self.backlog.all_seen:
             self._look_at = now + (self.settings.flush_interval if self.backlog.live else IDLE_LOOK_S)
 

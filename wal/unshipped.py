@@ -252,11 +252,18 @@ class Stream:
         """What was taken from a lane was not sent."""
         (self.fresh if live else self.todo).add(first, last)
 
-    def try_damaged(self) -> None:
-        """Read again what could not be read: a disk may have come back."""
+    def try_damaged(self, now_ns: int) -> None:
+        """Read again what could not be read: a disk may have come back, a permission may be given."""
+        if not self.problems:
+            return
+        for segment in self._open:
+            if segment.path in self.problems:
+                segment.signature = ()
+        self.problems.clear()
         for first, last in self.damaged:
             self.todo.add(first, last)
         self.damaged = Ranges()
+        self._look_at_segments(now_ns)
 
     def acknowledge(self, segment: Segment, first: int, last: int) -> SegmentState:
         """Cassandra has ``first`` … ``last``. Returns the segment's cursor, which never goes back."""
