@@ -70,8 +70,9 @@ def _grid(width: int, height: int, metrics: int) -> Layout:
     rows = max(min(height // CHART_HEIGHT, -(-metrics // columns)), 1)
     box_width = (width - GAP_COLUMNS * (columns - 1)) // columns
     box_height = height // rows
+    top = min(height - rows * box_height, 1)  # a spare line is air under the tabs
     boxes = tuple(
-        Box(column * (box_width + GAP_COLUMNS), row * box_height, box_width, box_height)
+        Box(column * (box_width + GAP_COLUMNS), top + row * box_height, box_width, box_height)
         for row in range(rows)
         for column in range(columns)
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.inspector import config_lines, spark_cell
-from canopy_tui.listing import BAD_STATES, Piece, is_bad, state_text
+from canopy_tui.listing import BAD_STATES, Piece, ascii_only, is_bad, state_text
 from wal.source import MetricRow, RunDetail, RunRow, StreamRow
 
 Line = list[Piece]
@@ -18,6 +18,14 @@ STEP_WIDTH = 9
 LEAST_SPARK = 8
 MOST_SPARK = 40
 LEAST_NAME = 12
+
+_ASCII = str.maketrans({"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">"})
+
+
+def ascii_pieces(pieces: Sequence[Piece]) -> Line:
+    """The pieces for a terminal that shows ASCII only; a user's other characters become ``?``."""
+    return [Piece(ascii_only(piece.text.translate(_ASCII)), piece.tone) for piece in pieces]
+
 
 # -- metrics ----------------------------------------------------------------------------------------
 

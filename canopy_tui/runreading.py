@@ -5,6 +5,7 @@ Runs on a background thread: asks the source, reduces, draws; what comes back is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from canopy_tui.charts.glyphs import Glyphs
     from wal.merged import MergedSource
     from wal.pyramid import Series
+
+
+WAIT_S = 1.5
+"""How long all charts of a reading together wait for Cassandra: what is not there by then is drawn from the
+log, and anew at the next reading."""
 
 
 class ChartRequest(NamedTuple):
@@ -65,6 +71,7 @@ def read_run(
     detail = source.run(run_id)
     newest = newest_stream(detail.streams)
     pace = source.recent(run_id, newest.stream_id) if newest is not None else None
+    deadline = time.monotonic() + WAIT_S
     drawn: dict[str, DrawnMetric] = {}
     problem = ""
     for name in request.metrics:
@@ -72,7 +79,7 @@ def read_run(
         if name not in detail.metrics:
             continue
         try:
-            drawn[name] = _draw(source, detail, name, request, glyphs, before)
+            drawn[name] = _draw(source, detail, name, request, glyphs, before, deadline)
         except SourceError as error:
             problem = str(error)
             if before is not None:
@@ -88,11 +95,13 @@ def _draw(
     request: ChartRequest,
     glyphs: Glyphs,
     before: DrawnMetric | None,
+    deadline: float,
 ) -> DrawnMetric:
     run_id, steps, size = detail.row.run_id, step_range(detail), (request.width, request.height)
-    series = source.series(run_id, name, plot_columns(request.width, glyphs), steps)
+    wait_s = max(deadline - time.monotonic(), 0.0)
+    series = source.series(run_id, name, plot_columns(request.width, glyphs), steps, wait_s=wait_s)
     try:
-        metric = source.metric(run_id, name)
+        metric = source.metric(run_id, name, wait_s=0.0)  # the very points that were just waited for
     except KeyError:
         metric = detail.metrics[name]
     if before is not None and before.series is series and (before.steps, before.size) == (steps, size):

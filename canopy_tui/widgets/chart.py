@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from canopy_tui.chartlines import footer_line, plot_lines, title_line
 from canopy_tui.listing import Piece
+from canopy_tui.runlines import ascii_pieces
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
 from wal.source import MetricRow
 
@@ -94,6 +95,8 @@ class Chart(Widget):
             lines += plot_lines(view.plot)
             if view.footer:
                 lines.append(footer_line(view.plot, width, self._glyphs, self._unicode))
+        if not self._unicode:
+            lines = [ascii_pieces(line) for line in lines]
         styles = tone_styles(self)
         return [strip_of(line, styles, self.rich_style, width) for line in lines]
 

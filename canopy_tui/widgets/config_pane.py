@@ -35,7 +35,7 @@ class ConfigPane(Container):
         self._detail: RunDetail | None = None
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="keep the lines that contain …", id="config-search", select_on_focus=False)
+        yield Input(placeholder="keep the lines that contain", id="config-search", select_on_focus=False)
         yield LineList(id="config-lines")
 
     def show(self, detail: RunDetail) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -14,7 +14,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from canopy_tui.listing import Piece
+from canopy_tui.runlines import ascii_pieces
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp
 
 Lines = Sequence[Sequence[Piece]]
 Builder = Callable[[int], Lines]
@@ -24,6 +28,7 @@ Builder = Callable[[int], Lines]
 class LineList(ScrollView, can_focus=True):
     """Scrolls by the keys of every list here. With ``cursor`` one line is lit, and moving moves it."""
 
+    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line-list--cursor", *TONE_CLASSES}
     DEFAULT_CSS = f"""
     LineList {{
@@ -82,7 +87,8 @@ class LineList(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         if self._with_cursor and place == self.place:
             base = base + self.get_component_rich_style("line-list--cursor")
-        return strip_of(self._lines[place], tone_styles(self), base, width)
+        line = self._lines[place] if self.app.unicode else ascii_pieces(self._lines[place])
+        return strip_of(line, tone_styles(self), base, width)
 
     # -- moving -------------------------------------------------------------------------------------
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from canopy_tui.runhead import Line
+from canopy_tui.runlines import ascii_pieces
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp
 
 
 class RunHead(Widget):
     """Shows lines that it is given; asks for the height of these lines."""
 
+    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
     DEFAULT_CSS = f"RunHead {{ height: auto; padding: 0 1; {TONE_CSS} }}"
 
@@ -37,4 +42,6 @@ class RunHead(Widget):
 
     def render_line(self, y: int) -> Strip:
         line = self._lines[y] if y < len(self._lines) else []
+        if not self.app.unicode:
+            line = ascii_pieces(line)
         return strip_of(line, tone_styles(self), self.rich_style, self.content_size.width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.message import Message
@@ -14,12 +14,17 @@ from textual.widget import Widget
 
 from canopy_tui import format as fmt
 from canopy_tui.listing import Piece
+from canopy_tui.runlines import ascii_pieces
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp
 
 
 class TabLine(Widget):
     """``1 Charts  2 Config``, and on the right a word about what the open one shows."""
 
+    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-line--open", *TONE_CLASSES}
     DEFAULT_CSS = f"""
     TabLine {{
@@ -56,6 +61,8 @@ class TabLine(Widget):
         room = width - sum(len(piece.text) for piece in pieces)
         note = fmt.middle_ellipsis(self.note, max(room, 0))
         pieces.append(Piece(" " * (room - fmt.cells(note)) + note, "muted"))
+        if not self.app.unicode:
+            pieces = ascii_pieces(pieces)
         styles = tone_styles(self)
         styles["open"] = self.get_component_rich_style("tab-line--open", partial=True)
         return strip_of(pieces, styles, self.rich_style, width)

@@ -284,6 +284,18 @@ async def test_no_key_has_two_meanings_and_those_of_tomorrow_are_free(
             )
 
 
+async def test_a_poor_terminal_gets_ascii_only(writer: LogWriter) -> None:
+    run_id = writer.start("訓練-é", ago_s=60, notes="a – b … 訓練", tags=("→",))
+    writer.log_curves("訓練-é", {"損失": falling(20), "val/loss": falling(20)}, lasting_s=50)
+    app = app_on(writer, open_run=run_id, unicode=False)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: len(charts_on(app)) == 2)
+        for tab in "1234":
+            await pilot.press(tab)
+            await settled(pilot)
+            assert text_of(app).isascii()
+
+
 def test_a_watcher_tells_that_something_was_written(tmp_path: Path) -> None:
     grew = threading.Event()
     watcher = Watcher(tmp_path, grew.set)

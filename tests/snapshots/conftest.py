@@ -1,4 +1,4 @@
-"""What the snapshots share."""
+"""What the pictures share: one time zone, one theme, one clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Times of day are shown in local time: here that is UTC."""
     monkeypatch.setitem(os.environ, "TZ", "UTC")
