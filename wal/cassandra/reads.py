@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +27,9 @@ STREAMS_FRESH_S: Final = 0.5
 
 CLOCK_FRESH_S: Final = 30.0
 """How long the measured distance between the server's clock and ours is used."""
+
+CURVES_PER_READ: Final = 32
+"""Rows whose curves are read at once: below 0.5 MB, however many runs there are."""
 
 _RUN_FIELDS: tuple[str, ...] = (
     "run_id", "project", "name", "status", "host", "start_time", "started_ns", "ended_ns", "last_ts",
@@ -64,7 +68,8 @@ class CatalogueReader:
                 found.setdefault(row["run_id"], row)
         self._learn_curves(found.values())
         now_s = self.server_clock_s() if found else 0.0
-        return [_run_row(row, now_s, self._curves[run_id][1]) for run_id, row in found.items()]
+        nothing: tuple[int, Mapping[str, MetricRow]] = (0, {})  # of a row that was deleted meanwhile
+        return [_run_row(row, now_s, self._curves.get(run_id, nothing)[1]) for run_id, row in found.items()]
 
     def _listed(self) -> Iterable[dict[str, Any]]:
         """Rows of the list, newest first, week by week."""
@@ -76,17 +81,20 @@ class CatalogueReader:
 
     def _learn_curves(self, rows: Iterable[dict[str, Any]]) -> None:
         """Read the curves of those runs whose row has changed since it was last read."""
-        changed = [row for row in rows if self._curves.get(row["run_id"], (None,))[0] != row["revision"]]
-        keys = [(_week(row), row["start_time"], row["run_id"]) for row in changed]
+        ranges = _ranges(rows, lambda row: self._curves.get(row["run_id"], (None,))[0] != row["revision"])
         answers = self.session.read_many(
-            f"SELECT metrics, goals, curves FROM {self.keyspace}.runs_by_week "
-            "WHERE week = ? AND start_time = ? AND run_id = ?",
-            keys,
+            f"SELECT run_id, revision, metrics, goals, curves FROM {self.keyspace}.runs_by_week "
+            "WHERE week = ? AND start_time >= ? AND start_time <= ?",
+            ranges,
         )
-        for row, answer in zip(changed, answers, strict=True):
-            names, goals, curves = answer[0] if answer else (None, None, None)
-            metrics = _listed_metrics(names or (), dict(goals or {}), dict(curves or {}))
-            self._curves[row["run_id"]] = (row["revision"], metrics)
+        for answer in answers:
+            for run_id, revision, names, goals, curves in answer:
+                known = self._curves.get(run_id)
+                # Between them may lie a sign of life without its row, or another row of the same run.
+                if revision is None or (known is not None and revision < known[0]):
+                    continue
+                listed = ListedMetrics(names or (), dict(goals or {}), dict(curves or {}))
+                self._curves[run_id] = (revision, listed)
 
     # -- one run -------------------------------------------------------------------------------------
 
@@ -169,19 +177,64 @@ class CatalogueReader:
         return time.monotonic() + self._clock[1]
 
 
-def _week(row: Mapping[str, Any]) -> int:
-    return week_of(to_milliseconds(row["start_time"]))
+class ListedMetrics(Mapping[str, MetricRow]):
+    """The metrics whose curves stand in a row of the list, in the order of first logging; each is unpacked
+    when it is asked for: a list draws one of them."""
+
+    __slots__ = ("_curves", "_goals", "_made", "_order")
+
+    def __init__(self, names: Sequence[str], goals: Mapping[str, str], curves: Mapping[str, bytes]) -> None:
+        self._order = {name: position for position, name in enumerate(names)}
+        self._goals = goals
+        self._curves = dict(sorted(curves.items(), key=lambda item: self._position(item[0])))
+        self._made: dict[str, MetricRow] = {}
+
+    def _position(self, name: str) -> int:
+        return self._order.get(name, len(self._order))  # beyond the names that the row keeps
+
+    def __getitem__(self, name: str) -> MetricRow:
+        row = self._made.get(name)
+        if row is None:
+            summary = MetricSummary.unpack(self._curves[name])
+            row = self._made[name] = MetricRow(name, self._goals.get(name), summary, self._position(name))
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._curves)
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._curves
+
+    # Comparing two lists of runs must not unpack every curve of both.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
-def _listed_metrics(
-    names: Sequence[str], goals: Mapping[str, str], curves: Mapping[str, bytes]
-) -> Mapping[str, MetricRow]:
-    order = {name: position for position, name in enumerate(names)}
-    rows = [
-        MetricRow(name, goals.get(name), MetricSummary.unpack(packed), order.get(name, len(order)))
-        for name, packed in curves.items()
-    ]
-    return {row.name: row for row in sorted(rows, key=lambda row: row.order)}
+def _ranges(
+    rows: Iterable[dict[str, Any]], is_wanted: Callable[[dict[str, Any]], bool]
+) -> list[tuple[int, datetime, datetime]]:
+    """(week, oldest, newest start) of neighbouring wanted rows, at most :data:`CURVES_PER_READ` in each.
+    ``rows`` come newest first."""
+    ranges: list[tuple[int, datetime, datetime]] = []
+    count = 0
+    for row in rows:
+        if not is_wanted(row):
+            count = 0
+            continue
+        week, start = week_of(to_milliseconds(row["start_time"])), row["start_time"]
+        if 0 < count < CURVES_PER_READ and ranges[-1][0] == week:
+            ranges[-1] = (week, start, ranges[-1][2])
+            count += 1
+        else:
+            ranges.append((week, start, start))
+            count = 1
+    return ranges
 
 
 def _run_row(row: Mapping[str, Any], now_s: float, metrics: Mapping[str, MetricRow]) -> RunRow:
