@@ -60,11 +60,6 @@ class CanopyApp(App[None]):
     TITLE = "canopy"
     CSS_PATH = "app.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = App.COMMANDS | {_runs_provider}
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
-        (0, "-narrow"),
-        (80, "-normal"),
-        (120, "-wide"),
-    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="app.quit", tooltip=QUIT),
         Binding("ctrl+q", "quit", show=False, id="app.quit_everywhere", tooltip=QUIT),

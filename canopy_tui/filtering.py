@@ -143,7 +143,7 @@ def _tokens(text: str) -> list[_Token]:
             open_token = replace(open_token or _Token(""), operator=sign.strip())
         else:
             quoted = double if double is not None else single
-            piece = quoted if quoted is not None else word if word is not None else sign.strip()
+            piece = quoted if quoted is not None else word or (sign or "").strip()
             if open_token is None:
                 open_token = _Token(piece, plain=quoted is None)
             elif open_token.operator:

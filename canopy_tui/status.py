@@ -11,14 +11,21 @@ from wal.source import Connection, StoreStatus
 _DAY_NS = 86_400 * 1_000_000_000
 
 
-def status_pieces(status: StoreStatus, now_ns: int, failure: str = "") -> list[Piece]:
-    """The status in words, what matters first; ``failure`` is why the last read of the screen failed."""
-    pieces = _connection(status, now_ns)
-    if status.remedy:
-        pieces.append(Piece(f" · {fmt.clean(status.remedy)}", "muted"))
+def status_lines(status: StoreStatus, now_ns: int, width: int, failure: str = "") -> list[list[Piece]]:
+    """The status in one line, or in two where the remedy would not fit behind what happened.
+
+    ``failure`` is why the last read of the screen failed.
+    """
+    said = _connection(status, now_ns)
     if failure:
-        pieces = [Piece("not up to date", "bad"), Piece(f" · {fmt.clean(failure)} · "), *pieces]
-    return pieces
+        said = [Piece("not up to date", "bad"), Piece(f" · {fmt.clean(failure)} · "), *said]
+    advice = [Piece(fmt.clean(text), "muted") for text in (status.remedy, _why(status)) if text]
+    for place in range(len(advice) - 1, 0, -1):
+        advice.insert(place, Piece(" · ", "muted"))
+    if not advice:
+        return [said]
+    joined = [*said, Piece(" · ", "muted"), *advice]
+    return [joined] if sum(fmt.cells(piece.text) for piece in joined) <= width else [said, advice]
 
 
 def _connection(status: StoreStatus, now_ns: int) -> list[Piece]:
@@ -33,26 +40,23 @@ def _connection(status: StoreStatus, now_ns: int) -> list[Piece]:
         case Connection.STARTING:
             return [Piece("Cassandra ", "muted"), Piece(detail or "starting", "accent")]
         case Connection.LOCAL_ONLY:
-            return [Piece("local only", "muted"), *_kept(status)]
+            return [Piece("local only", "muted")]
         case Connection.OFFLINE:
             since = f" since {clock(status.since_ns, now_ns)}" if status.since_ns else ""
-            return [
-                Piece(f"{where} ", "muted"),
-                Piece(f"offline{since}", "bad"),
-                *_kept(status),
-                *_why(detail),
-            ]
+            return [Piece(f"{where} ", "muted"), Piece(f"offline{since}", "bad"), *_kept(status)]
         case Connection.TROUBLE:
             return [Piece(f"{where}: ", "muted"), Piece(detail or "in trouble", "bad"), *_kept(status)]
 
 
-def _why(detail: str) -> list[Piece]:
-    return [Piece(f" · {detail}", "muted")] if detail else []
+def _why(status: StoreStatus) -> str:
+    """What is not said yet: in trouble the detail is the news, while starting it is the progress."""
+    said = status.connection in (Connection.TROUBLE, Connection.STARTING)
+    return "" if said else status.detail
 
 
 def _kept(status: StoreStatus) -> list[Piece]:
     """What is not in Cassandra is not lost: it says where it is."""
-    if not status.unshipped or status.connection is Connection.LOCAL_ONLY:
+    if not status.unshipped:
         return []
     return [Piece(f" · {fmt.plural(status.unshipped, 'record')} safe on disk")]
 

@@ -64,7 +64,8 @@ def _shape(char: str, x: float, y: float) -> str:
     code = ord(char)
     if code < 0x2800:
         height = CELL_HEIGHT * (code - 0x2580) / 8
-        return f'<rect x="{x:.1f}" y="{y + CELL_HEIGHT - height:.1f}" width="{CELL_WIDTH + 0.1:.1f}" height="{height:.1f}"/>'
+        top = y + CELL_HEIGHT - height
+        return f'<rect x="{x:.1f}" y="{top:.1f}" width="{CELL_WIDTH + 0.1:.1f}" height="{height:.1f}"/>'
     return "".join(
         f'<circle cx="{x + CELL_WIDTH * (1 + 2 * column) / 4:.1f}" '
         f'cy="{y + CELL_HEIGHT * (1 + 2 * row) / 8:.1f}" r="{DOT_RADIUS}"/>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def listed_runs() -> list[RunRow]:
 
 
 @contextmanager
-def reading(target: Target | None = None) -> Iterator[MergedSource]:
+def reading(target: Target | None = None) -> Generator[MergedSource]:
     """A source over the log and Cassandra. When Cassandra does not answer in time, stderr says so and the
     source reads the log alone."""
     from wal.merged import MergedSource

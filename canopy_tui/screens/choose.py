@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from canopy_tui import format as fmt
+from canopy_tui.widgets.plain_input import PlainInput
 
 
 class Choices(OptionList):
@@ -55,7 +56,7 @@ class ChooseScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="choose-box"):
             yield Static(Content(self._title), id="choose-title")
-            yield Input(placeholder="type to narrow", id="choose-search")
+            yield PlainInput(placeholder="type to narrow", id="choose-search")
             yield Choices(id="choose-list", markup=False)
 
     def on_mount(self) -> None:

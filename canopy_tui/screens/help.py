@@ -29,7 +29,7 @@ def key_table(screen: Screen[object]) -> list[tuple[str, str]]:
         text = tooltip or binding.tooltip
         if text and not binding.system:
             keys.setdefault(text, []).append(_KEY_NAMES.get(binding.key, binding.key))
-    return [(" ".join(dict.fromkeys(names)), text) for text, names in keys.items()]
+    return [(" ".join(sorted(dict.fromkeys(names), key=len)), text) for text, names in keys.items()]
 
 
 class HelpScreen(ModalScreen[None]):

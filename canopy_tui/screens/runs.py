@@ -19,6 +19,7 @@ from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_o
 from canopy_tui.messages import RunsLoaded, SourceFailed
 from canopy_tui.widgets.empty import EmptyState
 from canopy_tui.widgets.filter_bar import FilterBar
+from canopy_tui.widgets.plain_input import PlainInput
 from canopy_tui.widgets.preview import Preview
 from canopy_tui.widgets.run_table import RunHeader, RunTable
 from canopy_tui.widgets.status_line import StatusLine
@@ -47,11 +48,16 @@ class RunsScreen(Screen[None]):
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     CSS_PATH = "runs.tcss"
     HELP = """
-Filter   words in the name, project, host or tags; field:text (state: project: host: tag: group: id:
-         sync:); loss<0.1, step>10k, age<2h, duration>1d, last and best of the main metric.
-         A minus or "not" turns a term round; quotes keep a text together.
-State    ● running  ✓ done  ✗ failed  ‡ crashed (killed)  ◌ stale (no sign of life from afar)
-Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only, which is fine
+Filter  words of the name, project, host or tags
+        state: project: host: tag: group: id: sync: and a text
+        loss<0.1  step>10k  age<2h  duration>1d  last<1  best<1
+        -word or not word turns a term round; "quotes" keep a text together
+
+State   ● running  ✓ done  ✗ failed  ‡ crashed: its process is gone
+        ◌ stale: no sign of life, and nobody here who could know more
+
+Sync    ✓ in Cassandra  ↑88 records on their way
+        local: on this machine only, which is fine
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="runs.filter", key_display="/", tooltip="Filter as you type"),
@@ -127,7 +133,10 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
     def on_runs_loaded(self, message: RunsLoaded) -> None:
         self._loaded = True
         self.status_line.failure = message.problem
+        had_rows = bool(self._listing.rows)
         self._listing = Listing.of(message.rows, self.app.view.main_metrics)
+        if bool(message.rows) != had_rows:
+            self.refresh_bindings()
         self._show()
 
     def on_source_failed(self, message: SourceFailed) -> None:
@@ -203,6 +212,12 @@ Sync     ✓ in Cassandra  ↑ records on their way  local: on this machine only
         self.preview.display = width >= PREVIEW_FROM
         self.preview.styles.width = min(width - TABLE_LEAST, width * 2 // 5)
         self.call_after_refresh(self._show)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Keys that would do nothing now are not shown."""
+        if action in ("filter", "sort_menu", "metric"):
+            return bool(self._listing.rows) and not isinstance(self.focused, PlainInput)
+        return True
 
     # -- filter -------------------------------------------------------------------------------------
 

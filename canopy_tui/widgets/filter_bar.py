@@ -14,6 +14,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from canopy_tui.widgets.plain_input import PlainInput
+
 HINT = "text  state:failed  loss<0.1  age<2h  -tag:old"
 
 
@@ -59,7 +61,7 @@ class FilterBar(Widget):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Static("/", id="filter-slash")
-            yield Input(placeholder=HINT, id="filter-input", select_on_focus=False)
+            yield PlainInput(placeholder=HINT, id="filter-input", select_on_focus=False)
             yield Static("", id="filter-found", markup=False)
         yield Static("", id="filter-problem", markup=False)
 

@@ -67,7 +67,8 @@ class Preview(Widget):
         self._row: RunRow | None = None
         self._main = ""
         self._now_ns = 0
-        self._loaded: PreviewLoaded | None = None
+        self.loaded: PreviewLoaded | None = None
+        """What was read last; it may be of another run than the one that is shown."""
         self._lines: list[Line] = []
         self._settling: Timer | None = None
 
@@ -90,7 +91,7 @@ class Preview(Widget):
     # -- reading ------------------------------------------------------------------------------------
 
     def _is_old(self, row: RunRow) -> bool:
-        loaded = self._loaded
+        loaded = self.loaded
         return loaded is None or (loaded.run_id, loaded.metric, loaded.records, loaded.detail.row.state) != (
             row.run_id, self._main, row.records, row.state,
         )  # fmt: skip
@@ -116,7 +117,7 @@ class Preview(Widget):
         self.app.background.submit("preview", work, self)
 
     def on_preview_loaded(self, message: PreviewLoaded) -> None:
-        self._loaded = message
+        self.loaded = message
         if self._row is not None and message.run_id != self._row.run_id:
             self._read()  # the cursor went on while this was being read
             return
@@ -136,7 +137,7 @@ class Preview(Widget):
         if row is None or width < 20:
             return []
         unicode, glyphs = self.app.unicode, self.app.glyphs
-        loaded = self._loaded if self._loaded and self._loaded.run_id == row.run_id else None
+        loaded = self.loaded if self.loaded and self.loaded.run_id == row.run_id else None
         ellipsis = "…" if unicode else "~"
         lines: list[Line] = [[Piece(fmt.middle_ellipsis(fmt.clean(row.name), width, ellipsis), "accent")], []]
         if self._main in row.metrics:

@@ -34,6 +34,9 @@ from wal.summary import MetricSummary
 GUTTER = 1
 """Cells on the left for the mark."""
 
+TIGHT = 80
+"""Columns up to which every cell is needed; a wider table keeps one free at its right."""
+
 MOVE = Binding.Group("Move", compact=True)
 
 
@@ -175,7 +178,8 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         return next((i for i, row in enumerate(self._rows) if row.run_id == run_id), None)
 
     def _lay_out(self) -> None:
-        self.columns = columns_for(self.size.width - GUTTER, self._listing)
+        width = self.size.width
+        self.columns = columns_for(width - GUTTER - (width > TIGHT), self._listing)
 
     def on_resize(self) -> None:
         self._lay_out()

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from canopy_tui import format as fmt
 from canopy_tui.listing import Piece, ascii_only
-from canopy_tui.status import status_pieces
+from canopy_tui.status import status_lines
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
 from wal.source import Connection, StoreStatus
 
@@ -32,6 +32,10 @@ class StatusLine(Widget):
     failure: reactive[str] = reactive("")
     """Why what is on the screen is not up to date; empty when it is."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[list[Piece]] = [[]]
+
     def on_mount(self) -> None:
         self._follow(self.app.store_status)
         self.app.status_changed.subscribe(self, self._follow)
@@ -39,12 +43,27 @@ class StatusLine(Widget):
     def _follow(self, status: StoreStatus) -> None:
         self.status = status
 
-    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
-        pieces = status_pieces(self.status, self.app.clock_ns(), self.failure)
+    def watch_status(self) -> None:
+        self._lay_out()
+
+    def watch_failure(self) -> None:
+        self._lay_out()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self._lines = status_lines(self.status, self.app.clock_ns(), self.content_size.width, self.failure)
+        self.styles.height = len(self._lines)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        pieces = self._lines[y] if y < len(self._lines) else []
         if not self.app.unicode:
             pieces = [Piece(ascii_only(text.replace("·", "-")), tone) for text, tone in pieces]
-        pieces = clip(pieces, self.size.width, "…" if self.app.unicode else "~")
-        return strip_of(pieces, tone_styles(self), self.rich_style, self.size.width)
+        width = self.content_size.width
+        pieces = clip(pieces, width, "…" if self.app.unicode else "~")
+        return strip_of(pieces, tone_styles(self), self.rich_style, width)
 
 
 def clip(pieces: list[Piece], width: int, ellipsis: str = "…") -> list[Piece]:

@@ -26,7 +26,8 @@ def canopy(*arguments: str, log_dir: Path | None = None, **env: str) -> subproce
     }  # fmt: skip
     return subprocess.run(
         [sys.executable, "-m", "canopy_tui", *arguments],
-        env=variables, cwd="/", capture_output=True, text=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=120, check=False,
+        env=variables, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
+        timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -51,7 +52,10 @@ def log_dir(tmp_path: Path) -> Path:
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    code = "from click.testing import CliRunner\nfrom canopy_tui.cli import canopy\nCliRunner().invoke(canopy, ['--help'])"
+    code = (
+        "from click.testing import CliRunner\nfrom canopy_tui.cli import canopy\n"
+        "assert CliRunner().invoke(canopy, ['--help']).exit_code == 0"
+    )
     assert imported(code, tmp_path) == set()
 
 

@@ -15,12 +15,14 @@ from canopy_tui.filtering import Context, FilterError, parse, parse_typing
 from wal.source import RunState
 
 ROWS = [
-    run_row("cascor-tanh", metrics={"val/loss": [0.5, 0.05], "val/acc": [0.9]}, hours_ago=1, tags=("sweep", "old")),
-    run_row("Cascor-Sigmoid", metrics={"val/loss": [0.5, 0.3]}, state=RunState.RUNNING, hours_ago=3, shipped=True,
-            unshipped=12, step=12_000),
+    run_row("cascor-tanh", metrics={"val/loss": [0.5, 0.05], "val/acc": [0.9]}, tags=("sweep", "old")),
+    run_row("Cascor-Sigmoid", metrics={"val/loss": [0.5, 0.3]}, state=RunState.RUNNING, hours_ago=3,
+            shipped=True, unshipped=12, step=12_000),
     run_row("baseline", metrics={"loss": [math.nan]}, state=RunState.FAILED, hours_ago=50, host="gpu-2"),
-    run_row("two words", project="spirals", state=RunState.CRASHED, hours_ago=9, group="night shift", shipped=True),
-    run_row("-dashed:colon", hours_ago=2, run_id=UUID("01234567-89ab-7def-8123-456789abcdef"), notes="loss<1"),
+    run_row("two words", project="spirals", state=RunState.CRASHED, hours_ago=9, group="night shift",
+            shipped=True),
+    run_row("-dashed:colon", hours_ago=2, run_id=UUID("01234567-89ab-7def-8123-456789abcdef"),
+            notes="loss<1"),
 ]  # fmt: skip
 CONTEXT = Context(NOW_NS, {"digits": "val/loss"})
 

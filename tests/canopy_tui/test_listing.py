@@ -113,8 +113,9 @@ def test_the_users_choice_wins() -> None:
     "row",
     [
         run_row("plain", metrics=LOSS, tags=("a", "b")),
-        run_row("日本語の名前がとても長い場合はどうなるのだろう", metrics={"val/loss": [math.nan]}, tags=("タグ",) * 9),
-        run_row("\x1b[2J[/x]\n" * 2000, metrics={"val/loss": [-1.234e-300]}, step=2**63 - 1, unshipped=10**15, shipped=True),
+        run_row("日本語の名前がとても長い場合", metrics={"val/loss": [math.nan]}, tags=("タグ",) * 9),
+        run_row("\x1b[2J[/x]\n" * 2000, metrics={"val/loss": [-1.234e-300]}, step=2**63 - 1,
+                unshipped=10**15, shipped=True),
         run_row("", records=0, state=RunState.RUNNING, hours_ago=-5),
         run_row("old", metrics={"val/loss": [math.inf, 1e300]}, hours_ago=10**5, state=RunState.CRASHED),
     ],

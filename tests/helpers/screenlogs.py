@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -29,11 +30,16 @@ def run_id_at(started_ns: int, number: int) -> UUID:
 class LogWriter:
     """Writes runs into a log directory. ``now_ns`` is the clock of the writer and of who looks."""
 
-    def __init__(self, log_dir: Path, now_ns: int = START_NS) -> None:
+    def __init__(self, log_dir: Path, now_ns: int = START_NS, first_number: int = 1) -> None:
         self.log_dir = log_dir
         self.now_ns = now_ns
         self.journals: dict[str, Journal] = {}
-        self._number = 0
+        self._number = first_number - 1
+
+    def next_number(self) -> int:
+        """A number that no other run of this log has."""
+        self._number += 1
+        return self._number
 
     def clock_ns(self) -> int:
         return self.now_ns
@@ -52,10 +58,9 @@ class LogWriter:
     ) -> UUID:
         """Start a run so many seconds before now; it runs until it is ended. ``host`` None: this machine."""
         now_ns, self.now_ns = self.now_ns, self.now_ns - int(ago_s * SECOND_NS)
-        self._number += 1
         run = RunInfo(
-            run_id_at(self.now_ns, self._number), project, name, config=dict(config or {}), tags=tuple(tags),
-            notes=notes, group=group,
+            run_id_at(self.now_ns, self.next_number()), project, name, config=dict(config or {}),
+            tags=tuple(tags), notes=notes, group=group,
         )  # fmt: skip
         self.journals[name] = Journal(self.log_dir, run, clock_ns=self.clock_ns, host=host, limits=QUIET)
         self.now_ns = now_ns
@@ -113,25 +118,55 @@ def rising(count: int, seed: int = 0, ceiling: float = 0.97) -> list[float]:
 
 
 _CRASH = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from helpers.screenlogs import LogWriter, falling
-log_dir, now_ns, name, project, ago_s, lasting_s, count = sys.argv[1:]
-writer = LogWriter(Path(log_dir), int(now_ns))
-writer._number = 1000 + int(float(ago_s))
-writer.start(name, project=project, ago_s=float(ago_s), host=None)
+log_dir, now_ns, number, name, project, host, ago_s, lasting_s, count = sys.argv[1:]
+writer = LogWriter(Path(log_dir), int(now_ns), int(number))
+writer.start(name, project=project, ago_s=float(ago_s), host=host or None)
 writer.log_curves(name, {"val/loss": falling(int(count), seed=5)}, lasting_s=float(lasting_s))
+# The next segment is made in the background: a process that dies meanwhile leaves either this or that.
+ahead = writer.journals[name].directory / "000002.db-wal"
+while not (ahead.exists() and ahead.stat().st_size):
+    time.sleep(0.002)
 os._exit(9)
 """
 
 
 def crash(
-    writer: LogWriter, name: str, *, project: str = "digits", ago_s: float, lasting_s: float, count: int = 60
+    writer: LogWriter,
+    name: str,
+    *,
+    project: str = "digits",
+    host: str = "",
+    ago_s: float,
+    lasting_s: float,
+    count: int = 60,
 ) -> None:
-    """A run whose process dies in the middle of it: a real process, which never says that it ends."""
-    arguments = (writer.log_dir.absolute(), writer.now_ns, name, project, ago_s, lasting_s, count)
+    """A run whose process dies in the middle of it: a real process, which never says that it ends.
+
+    On another ``host`` nobody here can know that it died: the run is stale. Its files are given the time of
+    its last record, as if it had happened then.
+    """
+    number = writer.next_number()
+    arguments = (
+        writer.log_dir.absolute(),
+        writer.now_ns,
+        number,
+        name,
+        project,
+        host,
+        ago_s,
+        lasting_s,
+        count,
+    )
     root = Path(__file__).parents[2]
+    before = set(writer.log_dir.glob("*/*"))
     subprocess.run(
         [sys.executable, "-c", _CRASH, *map(str, arguments)],
         check=False, cwd=root, env={"PYTHONPATH": f"{root}:{root / 'tests'}", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
+    died_ns = writer.now_ns - int((ago_s - lasting_s) * SECOND_NS)
+    for stream in set(writer.log_dir.glob("*/*")) - before:
+        for path in (*stream.iterdir(), stream):
+            os.utime(path, ns=(died_ns, died_ns))

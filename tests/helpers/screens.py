@@ -15,14 +15,20 @@ from helpers.screenlogs import LogWriter
 from wal.link import Target
 from wal.merged import MergedSource
 from wal.settings import Settings
+from wal.source import Connection
 
 DEADLINE_S = 20.0
 """Longer than anything here takes on a busy machine; only a failure waits for it."""
 
 
-def app_on(writer: LogWriter, **options: Any) -> CanopyApp:
-    """The app with the writer's clock, on its log directory alone."""
-    nowhere = Target(Settings(), None)
+def app_on(
+    writer: LogWriter,
+    target: tuple[Connection, str, str] = (Connection.LOCAL_ONLY, "", ""),
+    **options: Any,
+) -> CanopyApp:
+    """The app with the writer's clock, on its log directory alone. ``target`` is what the settings and the
+    managed node say of the Cassandra that is not there: connection, detail, remedy."""
+    nowhere = Target(Settings(), None, *target)
     source = MergedSource(writer.log_dir, find=lambda: nowhere, clock_ns=writer.clock_ns)
     return CanopyApp(source, log_dir=writer.log_dir, clock_ns=writer.clock_ns, **options)
 
@@ -51,7 +57,7 @@ def runs_screen(app: CanopyApp) -> RunsScreen:
 
 def lines_of(app: CanopyApp) -> list[str]:
     """The screen as text, a line each, without trailing blanks."""
-    width, height = app.size
+    height = app.size.height
     strips = app.screen._compositor.render_strips()  # pyright: ignore[reportPrivateUsage]
     return ["".join(segment.text for segment in strip).rstrip() for strip in strips[:height]]
 
