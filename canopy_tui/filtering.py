@@ -35,9 +35,12 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
 }
 
-_PIECE = re.compile(r'"([^"]*)"?|\'([^\']*)\'?|(\s*(?:<=|>=|!=|[<>=])\s*)|(\s+)|([^\s"\'<>=!]+|!)')
-"""A quoted text (the closing quote may still be missing: the user is typing), an operator with its spaces,
-spaces, or plain text."""
+_PIECE = re.compile(
+    r""" "([^"]*)"? | '([^']*)'?                                   # quoted; the end may be still to come
+       | (\s*(?:<=|>=|!=|[<>=])(?:\s+(?=[-+.]?\d|nan\b|inf\b))?)  # an operator and the spaces it binds
+       | (\s+) | ([^\s"'<>=!]+|!)                                 # spaces; plain text """,
+    re.VERBOSE,
+)
 
 
 class FilterError(ValueError):
@@ -131,7 +134,7 @@ class _Token:
 
 
 def _tokens(text: str) -> list[_Token]:
-    """The text cut at spaces; an operator binds what stands on both sides of it, spaces or not."""
+    """The text cut at spaces. An operator binds what is before it, and a number after it, spaces or not."""
     tokens: list[_Token] = []
     open_token: _Token | None = None
     for match in _PIECE.finditer(text):

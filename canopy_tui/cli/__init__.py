@@ -75,7 +75,11 @@ def version() -> str:
     import platform
     from importlib import metadata
 
-    return f"canopy {metadata.version('canopy-tui')} (Python {platform.python_version()})"
+    try:
+        ours = metadata.version("canopy-tui")
+    except metadata.PackageNotFoundError:
+        ours = "from a checkout"
+    return f"canopy {ours} (Python {platform.python_version()})"
 
 
 @click.group(
