@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-STEP_MS = 25
-"""Events are looked for this often; each look is a wake-up of the processor."""
+STEP_MS = 10
+"""Events are looked for this often: 0.4 % of a core for 15 ms less from ``log()`` to the screen."""
 
 DEBOUNCE_MS = 50
 """A trainer that logs without a pause is reported after this time at the latest."""
