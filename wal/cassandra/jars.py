@@ -1,7 +1,7 @@
 """The server's jars: a pinned list per version, downloaded once, checked by SHA-256 each time they are used.
 
 Nothing is resolved on a user's machine: ``jars-<version>.txt`` beside this module (written by
-``tools/pin_jars.py``) names every jar with its size and SHA-256, and a Maven repository keeps each at a
+``wal/cassandra/pin.py``) names every jar with its size and SHA-256, and a Maven repository keeps each at a
 path made of its coordinates.
 """
 

@@ -1,6 +1,6 @@
 """Pin a Cassandra version: resolve it once and write the list of its jars with their SHA-256.
 
-    python tools/pin_jars.py 5.0.5 > wal/cassandra/jars-5.0.txt
+    python -m wal.cassandra.pin 5.0.5 > wal/cassandra/jars-5.0.txt
 
 A developer runs this when a version changes; a user's machine never resolves anything.
 """
@@ -20,7 +20,7 @@ UNUSED_CLASSIFIERS = ("windows-x86_64",)
 
 HEADER = """\
 # {server}:{version} and what it depends on, in the order of its class path.
-# sha256  bytes  group:artifact:version[:classifier]      written by tools/pin_jars.py
+# sha256  bytes  group:artifact:version[:classifier]      written by wal/cassandra/pin.py
 """
 
 
