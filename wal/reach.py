@@ -42,6 +42,9 @@ ROWS_SHARE = 4
 RETRY_S = 2.0
 """A reader tries a node that does not answer this often: somebody sits there and waits for the picture."""
 
+TABLES_WITHIN_NS = 60 * 10**9
+"""After a managed node's start its tables are there within so long; later, their absence is a trouble."""
+
 MUTE = ("unreachable", "timeout")
 """Kinds of trouble that mean no answer at all; anything else is an answer that somebody must act on."""
 
@@ -247,6 +250,10 @@ class Reach:
             if self.store is not None:
                 return Standing(Connection.UP, endpoint=label)
             return Standing(Connection.STARTING, "connecting", endpoint=label)
+        started_ns = target.node.started_ns if target.node is not None else 0
+        if self._link.awaits_tables and self._clock_ns() - started_ns < TABLES_WITHIN_NS:
+            # Who has just started the node is making them: nothing is wrong, and nobody else should.
+            return Standing(Connection.STARTING, "making its tables", endpoint=label)
         connection = Connection.OFFLINE if trouble.kind in MUTE else Connection.TROUBLE
         return Standing(connection, trouble.sentence, trouble.remedy, label)
 
