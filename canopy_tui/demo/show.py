@@ -37,8 +37,9 @@ class Performance:
         output.mkdir(parents=True, exist_ok=True)
         self._place = place
         self._train = train
-        self._crew = Crew(output, environment, session_name())
-        self._verbs = Verbs(environment, output / f"cassandra-{session_name()}.txt")
+        session = session_name()
+        self._crew = Crew(output, environment, session)
+        self._verbs = Verbs(environment, output / f"cassandra-{session}.txt")
         self.server = Server(place, self._verbs)
 
     def open(self) -> None:
@@ -78,11 +79,10 @@ def run_on_screen(place: Place, *, keep: bool, train: bool, say: Say) -> None:
             app.run()
         finally:
             if not keep:
+                others = "the syncer" if place.configured else "the syncer and Cassandra"
                 with undisturbed(), ExitStack() as stack:
                     stack.callback(performance.close)
-                    say(
-                        f"stopping the trainers{' and' if place.configured else ', Cassandra and'} the syncer"
-                    )
+                    say(f"stopping trainers, {others}")
         say(_closing_lines(place, keep))
     leave(source, app.return_code or 0)
 

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from helpers.waiting import DEADLINE_S, eventually
 
 from canopy_tui.demo import crew as crew_module
 from canopy_tui.demo.crew import Crew, DemoError
@@ -22,7 +22,6 @@ from wal.source import RunDetail, RunState
 
 TINY = ("--units", "3", "--pool", "4", "--output-epochs", "5", "--candidate-epochs", "6")
 TINY_STEPS = 5 + 3 * 11
-DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -107,10 +106,9 @@ def test_stopping_ends_every_trainer_and_starts_no_more(
 ) -> None:
     monkeypatch.setattr(crew_module, "STOP_SECONDS", DEADLINE_S)
     crew.watchable([tiny("first"), tiny("second")], seconds=600.0)
-    deadline = time.monotonic() + DEADLINE_S
-    while len(runs := details(place)) < 2 or any(run.row.records == 0 for run in runs.values()):
-        assert time.monotonic() < deadline, "the trainers do not log"
-        time.sleep(0.02)
+    runs = eventually(
+        lambda: details(place), lambda runs: [run.row.records > 0 for run in runs.values()] == [True, True]
+    )
     assert {run.row.state for run in runs.values()} == {RunState.RUNNING}
     crew.stop()
     states = {name: run.row.state for name, run in details(place).items()}
@@ -251,10 +249,7 @@ def test_clean_ends_what_was_kept_and_removes_it(tmp_path: Path) -> None:
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     kept = Crew(place.log_dir / OUTPUT, environment, "test")
     kept.watchable([tiny("kept")], seconds=600.0)
-    deadline = time.monotonic() + DEADLINE_S
-    while not details(place):
-        assert time.monotonic() < deadline, "the trainer does not log"
-        time.sleep(0.02)
+    eventually(lambda: details(place))
     ended = subprocess.run(
         [sys.executable, "-m", "canopy_tui", "demo", "--clean"],
         env=environment,
