@@ -24,6 +24,7 @@ from wal.runrows import run_row
 from wal.source import RunRow, SourceError
 from wal.streamreader import Fingerprint, StreamFacts, StreamReader, fingerprint, make_entry
 from wal.streams import StreamEntry, Summaries, state_of
+from wal.summary import MetricSummary
 
 __all__ = [
     "Catalog", "StreamEntry", "goal_of", "main_metric", "total_steps",
@@ -292,7 +293,9 @@ class Catalog:
             body = by_stream.get(str(tracked.stream_id))
             if body is None:
                 reader = StreamReader(tracked.run_id, tracked.stream_id, tracked.directory)
-                body = reader.refresh(0, self._clock_ns()).summaries.packed(name)
+                found = reader.refresh(0, self._clock_ns()).summaries
+                # Both the cache and the stream may have been damaged since: then nothing is known.
+                body = found.packed(name) if name in found else MetricSummary().pack()
                 by_stream[str(tracked.stream_id)] = body
             return body
 

@@ -18,7 +18,14 @@ from uuid import UUID
 from wal.backlogage import BacklogAge
 from wal.link import Finder, Target
 from wal.local import LocalSource
-from wal.mergerows import extend_stream, merge_details, merge_rows, merge_runs, with_streams
+from wal.mergerows import (
+    extend_stream,
+    last_acknowledged,
+    merge_details,
+    merge_rows,
+    merge_runs,
+    with_streams,
+)  # fmt: skip
 from wal.pace import WINDOW_S, Pace
 from wal.reach import Reach, Workers
 from wal.record import Record
@@ -328,7 +335,7 @@ def _read_run(store: CassandraStore, run_id: UUID, local_ids: frozenset[UUID]) -
 
 def _with_tail(store: CassandraStore, row: StreamRow) -> StreamRow:
     for _ in range(TAIL_READS):
-        tail = store.records(row.run_id, row.stream_id, row.records, TAIL_RECORDS)
+        tail = store.records(row.run_id, row.stream_id, last_acknowledged(row), TAIL_RECORDS)
         row = extend_stream(row, tail)
         if len(tail) < TAIL_RECORDS:
             break

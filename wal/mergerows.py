@@ -72,17 +72,23 @@ def merge_streams(local: Sequence[StreamRow], shipped: Sequence[StreamRow]) -> t
     return tuple(sorted(rows.values(), key=lambda row: (row.started_ns, row.stream_id)))
 
 
+def last_acknowledged(row: StreamRow) -> int:
+    """The newest seq that the row counts as acknowledged; 0 for none."""
+    return row.acked[-1][1] if row.acked else 0
+
+
 def extend_stream(row: StreamRow, tail: Sequence[Record]) -> StreamRow:
-    """The row of a stream after records that were found in Cassandra behind what the row counts.
+    """The row of a stream after records that were found in Cassandra behind :func:`last_acknowledged`.
 
     Only what follows without a hole counts as acknowledged: batches may arrive out of order.
     """
-    newest = row.records
+    newest = last_acknowledged(row)
+    found: list[Record] = []
     for record in tail:
         if record.seq != newest + 1:
             break
         newest = record.seq
-    found = [record for record in tail if record.seq <= newest]
+        found.append(record)
     if not found:
         return row
     acked = Ranges(row.acked or ())
@@ -90,9 +96,9 @@ def extend_stream(row: StreamRow, tail: Sequence[Record]) -> StreamRow:
     steps = [record.step for record in found]
     return replace(
         row,
-        records=newest,
+        records=max(row.records, newest),
         acked=acked.pairs,
-        last_ts_ns=found[-1].ts,
+        last_ts_ns=max(row.last_ts_ns, found[-1].ts),
         first_step=min(steps) if not row.records else min(row.first_step, *steps),
         last_step=max(steps) if not row.records else max(row.last_step, *steps),
     )

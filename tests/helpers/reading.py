@@ -30,3 +30,9 @@ def merged_source(
 def wait_for(source: MergedSource, connection: Connection) -> StoreStatus:
     """The status once the connection is so."""
     return eventually(source.status, lambda status: status.connection is connection)
+
+
+def wait_for_answers(source: MergedSource) -> StoreStatus:
+    """The status once Cassandra answers."""
+    answers = (Connection.UP, Connection.CATCHING_UP)
+    return eventually(source.status, lambda status: status.connection in answers)
