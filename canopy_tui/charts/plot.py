@@ -26,6 +26,9 @@ GUTTER = 8
 AXIS_ROWS = 2
 """Rows below the curve: the axis and its labels."""
 
+ROWS_PER_Y_LABEL = 3
+"""Closer labels would stand visibly uneven: a tick's place is rounded to a whole row."""
+
 CELLS_PER_STEP_LABEL = 12
 """A step label and the room that makes it readable as one."""
 
@@ -217,7 +220,7 @@ def _y_labels(scale: Scale | None, body: int) -> list[tuple[int, str]]:
     """(row, label) of each tick, at most one a row and ``MOST_Y_LABELS`` in all."""
     if scale is None:
         return []
-    most = max(2, min(tick_marks.MOST_Y_LABELS, (body + 1) // 2))
+    most = max(2, min(tick_marks.MOST_Y_LABELS, (body + 1) // ROWS_PER_Y_LABEL))
     make = tick_marks.log_ticks if scale.log else tick_marks.ticks
     values = make(scale.low, scale.high, most)
     texts = (
