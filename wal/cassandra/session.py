@@ -231,15 +231,19 @@ def _open(endpoint: Endpoint, settings: Settings) -> Session:
         raise StoreError(_constructor_trouble(error, endpoint, settings)) from error
     try:
         driver = cluster.connect()
-    except Exception as error:
+        failure = None
+    except Exception as error:  # noqa: BLE001 - raised below, once it is known what it means
+        driver, failure = None, error
+    # Without a node in the data centre the driver may connect all the same and then find no node for any
+    # request, or fail as if nobody answered: which of the two is a matter of timing.
+    present = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}  # pyright: ignore[reportOptionalMemberAccess]
+    misplaced = settings.local_dc is not None and bool(present) and settings.local_dc not in present
+    if driver is None or misplaced:
         _protocol_versions.pop(endpoint.label, None)  # the server may be another version after this
         cluster.shutdown()
-        raise StoreError(classify(error, endpoint, settings)) from error
-    present = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}  # pyright: ignore[reportOptionalMemberAccess]
-    if settings.local_dc is not None and settings.local_dc not in present:
-        # The driver connects all the same, and then finds no node for any request.
-        cluster.shutdown()
-        raise StoreError(wrong_data_centre(endpoint, settings.local_dc, present))
+        if misplaced:
+            raise StoreError(wrong_data_centre(endpoint, str(settings.local_dc), present)) from failure
+        raise StoreError(classify(failure or RuntimeError("no session"), endpoint, settings)) from failure
     _protocol_versions[endpoint.label] = int(cluster.protocol_version)  # pyright: ignore[reportArgumentType]
     return Session(cluster, driver, endpoint, settings)
 
