@@ -55,7 +55,8 @@ Write = Callable[["CassandraStore"], None]
 
 @dataclass(slots=True, eq=False)
 class _Telling:
-    """How far one stream is told. ``pending`` are the writes under way, all of one look at the stream."""
+    """How far one stream is told. ``pending`` are the writes under way, all of one look at the stream, which
+    was at ``revision`` then."""
 
     due: float = 0.0
     beat_due: float = 0.0
@@ -63,6 +64,7 @@ class _Telling:
     points: dict[str, int] = field(default_factory=dict[str, int])
     pending: deque[Write] = field(default_factory=deque[Write])
     spent_s: float = 0.0
+    revision: int = -1
 
 
 class Announcer:
@@ -185,13 +187,10 @@ class Announcer:
         now = self._monotonic()
         telling.spent_s = 0.0
         telling.due = now + TELL_S
-        entry = self._follower.entry(stream)
-        final = entry.final and stream.ended
-        offset = entry.last_seq + (1 if final else 0)
-        if offset > stream.remembered.announced:
-            speaks = self._speaker(store, stream) == stream.stream_id
-            self._plan_rows(stream, telling, entry, base_us + offset, speaks=speaks)
-            telling.pending.append(lambda _: self._announced(stream, offset))
+        if telling.revision != stream.revision:
+            revision = stream.revision
+            if self._plan_news(store, stream, telling, base_us):
+                telling.revision = revision
         for segment in stream.complete_segments():
             self._plan_segment(stream, telling, segment, base_us)
         acked = stream.acked.pairs
@@ -199,6 +198,17 @@ class Announcer:
         if acked != telling.beaten or (alive and now >= telling.beat_due):
             telling.beat_due = now + BEAT_S
             telling.pending.append(lambda store: self._beat(store, stream, telling, acked))
+
+    def _plan_news(self, store: CassandraStore, stream: Stream, telling: _Telling, base_us: int) -> bool:
+        """Queue what is new of a stream. False when its entry could not be read as far as the stream is."""
+        entry = self._follower.entry(stream)
+        final = entry.final and stream.ended
+        offset = entry.last_seq + (1 if final else 0)
+        if offset > stream.remembered.announced:
+            speaks = self._speaker(store, stream) == stream.stream_id
+            self._plan_rows(stream, telling, entry, base_us + offset, speaks=speaks)
+            telling.pending.append(lambda _: self._announced(stream, offset))
+        return entry.last_seq >= stream.newest and final == stream.ended
 
     def _announced(self, stream: Stream, offset: int) -> None:
         stream.remembered = self._state.put_stream(stream.remembered, announced=offset)

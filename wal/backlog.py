@@ -17,8 +17,8 @@ from uuid import UUID
 
 from wal.unshipped import Segment, Stream, directory_time
 
-NEWEST_RUNS = 8
-RUN_DIRECTORIES_PER_LOOK = 32
+NEWEST_RUNS = 4
+RUN_DIRECTORIES_PER_LOOK = 16
 """Run directories whose time is compared per look: the newest ones always, the others in turn. However many
 runs there are, a look costs a fraction of a millisecond; a resume of an old run is told by a nudge."""
 
@@ -149,10 +149,10 @@ class Backlog:
         self._turn.append(stream.stream_id)
         self._queue(stream)
 
-    def look(self, now_ns: int) -> None:
-        """Look at every stream that may still grow."""
-        for stream in tuple(self.streams.values()):
-            stream.look(now_ns)
+    def look(self, now_ns: int) -> bool:
+        """Look at every stream that may still grow. True when one did."""
+        changed = [stream.look(now_ns) for stream in tuple(self.streams.values())]
+        return any(changed)
 
     def try_damaged(self, now_ns: int) -> None:
         """Read again what could not be read."""

@@ -43,8 +43,11 @@ SAVE_S = 0.25
 SAVE_AGAIN_S = 5.0
 """How long to wait after ``state.db`` could not be written (disk full)."""
 
-IDLE_LOOK_S = 1.0
-"""How often a log directory is looked at in which nothing grows."""
+QUIET_AFTER_S = 30.0
+QUIET_LOOK_S = 1.0
+IDLE_LOOK_S = 2.0
+"""How often a log directory is looked at in which nothing has grown for :data:`QUIET_AFTER_S`: with a writer
+that lives, and without. A trainer that starts nudges the syncer."""
 
 LOOK_BUDGET_S = 0.05
 """How long streams are opened at a time: a start with thousands of them does not hold up the live ones."""
@@ -123,6 +126,7 @@ class Syncer:
             base=self.announcer.base, acknowledge=self._acknowledge, reject=self._reject,
         )  # fmt: skip
         self._look_at = self._damaged_at = 0.0
+        self._grew_at = self._monotonic()
 
     @property
     def settings(self) -> Settings:
@@ -244,14 +248,17 @@ class Syncer:
             self.backlog.adopt(stream, now_ns)
             if self._monotonic() >= enough_at:
                 break
-        self.backlog.look(now_ns)
-        self.doubts.clear()
         now = self._monotonic()
+        if self.backlog.look(now_ns):
+            self._grew_at = now
+        self.doubts.clear()
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S
             self.backlog.try_damaged(now_ns)
         if self.backlog.all_seen:
-            self._look_at = now + (self.settings.flush_interval if self.backlog.live else IDLE_LOOK_S)
+            quiet = now - self._grew_at >= QUIET_AFTER_S
+            slowly = QUIET_LOOK_S if self.backlog.live else IDLE_LOOK_S
+            self._look_at = now + (slowly if quiet else self.settings.flush_interval)
 
     # -- replies -------------------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ itself ends more gently when it is not held up by a request."""
 UPGRADE_S = 30.0
 """How often a syncer looks whether the files it runs from were replaced."""
 
-LONGEST_WAIT_S = 1.0
-"""A signal handler can only set a flag: the loop looks at it at least this often."""
+LONGEST_WAIT_S = 2.0
+"""The loop looks at what ends it at least this often."""
 
 LOG_BYTES = 1 << 20
 LOG_FILES = 2

@@ -85,7 +85,7 @@ class Stream:
     ``fresh`` and ``todo`` are what the live and the backlog lane still have to hand out, ``acked`` what
     Cassandra acknowledged (or refused for good), ``damaged`` what could not be read; seqs in none of them are
     on their way. ``stated`` are the segments whose row in ``run_segments`` is written. ``state`` is RUNNING
-    until the stream's end was read or its writer is known to be dead.
+    until the stream's end was read or its writer is known to be dead. ``revision`` grows with every change.
     """
 
     run_id: UUID
@@ -104,6 +104,7 @@ class Stream:
     alive: journal.Liveness | None = None
     problems: dict[Path, str] = field(default_factory=dict[Path, str])
     stated: set[int] = field(default_factory=set[int])
+    revision: int = 0
     _born: list[Segment] = field(default_factory=list[Segment])
     _open: list[Segment] = field(default_factory=list[Segment])
     _committed: int = 0
@@ -156,6 +157,7 @@ class Stream:
                 changed = True
         if not self._laid_out and self.info is not None:
             self._lay_out(now_ns)
+        self.revision += changed
         return changed
 
     def _look_at_segments(self, now_ns: int) -> bool:
