@@ -14,7 +14,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from wal import notice
@@ -142,10 +144,12 @@ class Journal(Appender):
             self._remove_directory()
             raise
         super().__init__(run, first, first_step, limits)
-        self._wake = threading.Event()
-        self._wake.set()  # the first round makes the next segment
+        # Not a threading.Event: that is Python code holding a lock, which a signal's exception in the middle
+        # of a rotation would leave held for ever. The first round makes the next segment.
+        self._wake = SimpleQueue[None]()
+        self._wake.put(None)
         self._stopping = False
-        self._on_rotation = self._wake.set
+        self._on_rotation = partial(self._wake.put, None)
         self._thread = threading.Thread(target=self._background, name="canopy-log", daemon=True)
         _journals.add(self)
         self._thread.start()
@@ -184,8 +188,8 @@ class Journal(Appender):
 
     def _background(self) -> None:
         while not self._stopping:
-            self._wake.wait(self.limits.tick_seconds)
-            self._wake.clear()
+            with suppress(Empty):
+                self._wake.get(timeout=self.limits.tick_seconds)
             if self._stopping:
                 return
             try:
@@ -335,7 +339,7 @@ class Journal(Appender):
         if self._stopping or self.abandoned:
             return not self._spill
         self._stopping = True
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join()
         with APPEND:
