@@ -159,32 +159,39 @@ class MergedSource:
         Raises KeyError for a run that neither knows, SourceError when only Cassandra could know it and does
         not answer.
         """
+        return self._run(run_id, 0.0)
+
+    def _run(self, run_id: UUID, age_s: float) -> RunDetail:
+        """The same, where what Cassandra said may be ``age_s`` old."""
         try:
             local = self.local.run(run_id)
         except (KeyError, SourceError):
             local = None
         if local is None:
-            return self._shipped_run(run_id)
+            return self._shipped_run(run_id, age_s)
         listed = self._reach.look().get(run_id)
         if listed is None:
             return local
         if listed.streams <= len(local.streams) and not local.row.problem:
             return replace(local, row=merge_rows(local.row, listed))
         try:
-            return merge_details(local, self._shipped_run(run_id))
+            return merge_details(local, self._shipped_run(run_id, age_s))
         except (KeyError, SourceError):
             return local
 
-    def _shipped_run(self, run_id: UUID) -> RunDetail:
+    def _shipped_run(self, run_id: UUID, age_s: float) -> RunDetail:
         """What Cassandra says of a run, or said last."""
-        if run_id not in self._details:
+        deadline = time.monotonic() + ANSWER_S
+        known = self._details.get(run_id)
+        if known is None:
             self._reach.settled.wait(ANSWER_S)
+        elif time.monotonic() - known[0] < age_s:
+            return known[1]
+        here = self._local_ids(run_id)
+        patience_s = max(deadline - time.monotonic(), 0.0)
         try:
-            detail = self._ask(
-                ("run", run_id), lambda store: _read_run(store, run_id, self._local_ids(run_id))
-            )
+            detail = self._ask(("run", run_id), lambda store: _read_run(store, run_id, here), patience_s)
         except SourceError:
-            known = self._details.get(run_id)
             if known is None and self._reach.standing.connection is Connection.LOCAL_ONLY:
                 raise KeyError(run_id) from None
             if known is None:
@@ -245,7 +252,7 @@ class MergedSource:
 
         :attr:`RunDetail.metrics` come from summaries, which cost nothing; this one shows what the points say.
         """
-        known = self.run(run_id).metrics.get(name)
+        known = self._run(run_id, DETAIL_S).metrics.get(name)
         summary = self._series_reader().summary(self._views(run_id), name, wait_s)
         if known is None or summary is None:
             raise KeyError(name)
@@ -309,10 +316,7 @@ class MergedSource:
         if whole and (listed is None or listed.streams <= len(entries)):
             rows = [stream_row(entry) for entry in entries.values()]
         else:
-            read_at, detail = self._details.get(run_id, (0.0, None))
-            if detail is None or entries or time.monotonic() - read_at > DETAIL_S:
-                detail = self.run(run_id)
-            rows = list(detail.streams)
+            rows = list(self._run(run_id, DETAIL_S).streams)
         rows.sort(key=lambda row: (row.rank, row.started_ns, row.stream_id))
         return [StreamView(row, entries.get(row.stream_id)) for row in rows]
 

@@ -114,7 +114,7 @@ def test_is_within(pairs: list[tuple[int, int]], asked: set[int]) -> None:
 def test_what_is_merged_is_everything_once(
     looks: list[tuple[set[int], set[int]]], data: st.DataObject
 ) -> None:
-    """However the log grows and its records arrive: each once, in order, Cassandra's value where it has one."""
+    """However the log grows and its records arrive: each once, in order, Cassandra's value if it has one."""
     kept, logged, shipped = StreamPoints(), set[int](), set[int]()
     through = 0
     for grown, arrived in looks:
