@@ -38,7 +38,10 @@ from wal.source import MetricRow, RunRow
 @click.option(
     "--filter", "filter_text", default="", metavar="TEXT", help="As '/' in the app: loss<0.1 -tag:old …"
 )
-@click.option("--sort", "sort_key", type=click.Choice(list(SORT_KEYS)), default="start", show_default=True)
+@click.option(
+    "--sort", "sort_key", type=click.Choice(list(SORT_KEYS)), default="start", show_default=True,
+    help="By this column: the best, the newest, the most first.",
+)  # fmt: skip
 @click.option("--reverse", is_flag=True, help="Sort the other way round.")
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many runs.")
 @click.option(

@@ -35,6 +35,8 @@ POLL_SECONDS = 0.5
 PREVIEW_FROM = 120
 """Columns of the terminal from which a preview stands beside the list."""
 
+PREVIEW_PERCENT = 36
+
 TABLE_LEAST = 80
 """Columns that the list keeps beside the preview."""
 
@@ -172,8 +174,12 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         elif not rows:
             self.empty.say_no_runs(self.app.log_dir)
         self.table.show(rows, listing, now_ns)
-        self.header.show(self.table.columns, self._order, self.app.unicode)
+        self._show_header()
         self.preview.show(self.table.row if rows else None, listing, now_ns)
+
+    @on(RunTable.LaidOut)
+    def _show_header(self) -> None:
+        self.header.show(self.table.columns, self._order, self.app.unicode)
 
     def _show_title(self, listing: Listing, shown: int) -> None:
         states = [row.state for row in listing.rows]
@@ -210,7 +216,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
     def on_resize(self) -> None:
         width = self.size.width
         self.preview.display = width >= PREVIEW_FROM
-        self.preview.styles.width = min(width - TABLE_LEAST, width * 2 // 5)
+        self.preview.styles.width = min(width - TABLE_LEAST, width * PREVIEW_PERCENT // 100)
         self.call_after_refresh(self._show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002

@@ -130,6 +130,10 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         row: RunRow
 
     @dataclass
+    class LaidOut(Message):
+        """The columns changed because the table's width did."""
+
+    @dataclass
     class Marked(Message):
         """The set of marked runs changed."""
 
@@ -185,6 +189,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._lay_out()
         self.virtual_size = Size(self.size.width, len(self._rows))
         self._keep_cursor_in_view()
+        self.post_message(self.LaidOut())
 
     # -- drawing ------------------------------------------------------------------------------------
 

@@ -11,12 +11,9 @@ from helpers.screenlogs import LogWriter, falling, rising
 from helpers.screens import app_on, lines_of, runs_screen, settled, text_of, until
 
 from canopy_tui.app import CanopyApp
-from canopy_tui.screens.choose import Choices, ChooseScreen
+from canopy_tui.screens.choose import ChooseScreen
 from canopy_tui.screens.help import HelpScreen
-from canopy_tui.screens.runs import RunsScreen
 from canopy_tui.view import View
-from canopy_tui.widgets.filter_bar import FilterBar
-from canopy_tui.widgets.run_table import RunTable
 
 pytestmark = pytest.mark.usefixtures("utc")
 
@@ -317,15 +314,6 @@ async def test_keys_of_later_stay_free(writer: LogWriter, key: str) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: names_on(app))
         assert key not in app.screen.active_bindings
-
-
-@pytest.mark.parametrize(
-    "owner", [CanopyApp, RunsScreen, RunTable, FilterBar, ChooseScreen, Choices, HelpScreen]
-)
-def test_every_binding_has_an_id_and_says_what_it_does(owner: type) -> None:
-    for binding in owner.BINDINGS:
-        assert binding.id, binding
-        assert binding.tooltip, binding
 
 
 async def test_no_runs_yet(tmp_path: Path) -> None:

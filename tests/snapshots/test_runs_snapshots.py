@@ -135,7 +135,7 @@ def test_preview_of_a_diverged_run(writer: LogWriter, snap_compare: SnapCompare)
 
 
 def test_filtered(writer: LogWriter, snap_compare: SnapCompare) -> None:
-    run_before = shows("slash", *"cascor", "space", *"loss<0.3", text="of 8")
+    run_before = shows("slash", *"cascor", "space", *"loss<0.3", text="4 of 8")
     assert snap_compare(app_on(writer), terminal_size=(80, 24), run_before=run_before)
 
 
