@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
 from canopy_tui.chartlines import plot_lines
 from canopy_tui.charts.glyphs import Glyphs
-from canopy_tui.charts.sparkline import Mark, sparkline
+from canopy_tui.charts.sparkline import Mark, spark_text, sparkline
 from canopy_tui.filtering import duration_ns, sync_word
 from canopy_tui.listing import BAD_STATES, Cell, Piece, is_bad, state_text
 from wal.source import MetricRow, RunDetail, RunRow, RunState
@@ -34,7 +35,12 @@ def spark_cell(metric: MetricRow, row: RunRow, width: int, glyphs: Glyphs) -> Ce
     """The sparkline of a metric; a live run that knows its end fills its share only."""
     total_steps = row.total_steps if row.state is RunState.RUNNING else None
     cells = sparkline(metric.summary, width, total_steps=total_steps, glyphs=glyphs)
-    return tuple(Piece(cell.char, "bad" if cell.mark is Mark.BAD else "curve") for cell in cells)
+    if not metric.summary.non_finite:
+        return (Piece(spark_text(cells), "curve"),)
+    return tuple(
+        Piece(spark_text(list(alike)), "bad" if bad else "curve")
+        for bad, alike in groupby(cells, lambda cell: cell.mark is Mark.BAD)
+    )
 
 
 # -- facts ------------------------------------------------------------------------------------------

@@ -109,10 +109,13 @@ def _places(
     if total_steps is not None and total_steps > last:
         share_first, share_last = min(first, 0), total_steps - 1
     columns_per_step = (width - 1) / max(share_last - share_first, 1)
+    any_bad = summary.non_finite > 0
     places: list[_Place] = []
     for low, high, bucket in curve:
-        at = ((max(low, first) + min(high - 1, last)) / 2 - share_first) * columns_per_step
-        bad = bucket.non_finite
+        start = low if low > first else first
+        end = high - 1 if high <= last else last
+        at = ((start + end) / 2 - share_first) * columns_per_step
+        bad = bucket.non_finite if any_bad else 0
         places.append(_Place(at, round(at), _height(bucket, log), bucket.n - bad, bad))
     return places
 
