@@ -141,14 +141,18 @@ def _column_values(places: Sequence[_Place], width: int) -> list[float | None]:
     """Per column the mean of its points; between neighbouring buckets of a sparse metric the line that joins
     them; None where nothing was logged."""
     sums, weights = [0.0] * width, [0] * width
-    for place in places:
-        if place.height is not None:
-            sums[place.column] += place.height / _SHRINK * place.finite
-            weights[place.column] += place.finite
+    before, widest = places[0].column, 0
+    for _, column, height, finite, _ in places:
+        if column - before > widest:
+            widest = column - before
+        before = column
+        if height is not None:
+            sums[column] += height / _SHRINK * finite
+            weights[column] += finite
     values: list[float | None] = [
         total / weight * _SHRINK if weight else None for total, weight in zip(sums, weights, strict=True)
     ]
-    if all(b.column - a.column <= 1 for a, b in pairwise(places)):
+    if widest <= 1:
         return values  # the usual case, more buckets than columns: nothing lies between two
     for a, b in _near(places):
         if a.height is None or b.height is None:

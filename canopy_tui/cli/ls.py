@@ -61,7 +61,7 @@ def command(
 ) -> None:
     """List runs, newest first: this machine's, and every machine's where a Cassandra is in use."""
     gc.disable()  # a process that prints and ends: collecting would be a quarter of its time
-    click.get_current_context().call_on_close(gc.enable)
+    click.get_current_context().call_on_close(_collect_again)
     try:
         wanted = parse(filter_text)
     except FilterError as error:
@@ -82,6 +82,11 @@ def command(
         _print_table(rows, shown, order, now_ns, plain)
     else:
         _say_nothing(len(listing.rows))
+
+
+def _collect_again() -> None:
+    gc.freeze()  # what is there by now is let go by the end of the process, not looked through once more
+    gc.enable()
 
 
 def _print_table(rows: Sequence[RunRow], listing: Listing, order: Order, now_ns: int, plain: bool) -> None:
