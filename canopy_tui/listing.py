@@ -366,9 +366,11 @@ def _value(column: Column, metric: MetricRow | None) -> tuple[str, str]:
 def _fit(text: str, tone: str, column: Column, unicode: bool) -> Piece:
     if not unicode:
         text = ascii_only(text)
-    text = fmt.middle_ellipsis(text, column.width, "…" if unicode else "~")
-    pad = " " * (column.width - fmt.cells(text))
-    return Piece(pad + text if column.right else text + pad, tone)
+    if not text.isascii() or len(text) > column.width:
+        text = fmt.middle_ellipsis(text, column.width, "…" if unicode else "~")
+        pad = " " * (column.width - fmt.cells(text))
+        return Piece(pad + text if column.right else text + pad, tone)
+    return Piece(text.rjust(column.width) if column.right else text.ljust(column.width), tone)
 
 
 def ascii_only(text: str) -> str:

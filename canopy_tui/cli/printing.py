@@ -43,12 +43,12 @@ def in_colour(plain: bool) -> bool:
 
 
 def print_lines(lines: Iterable[Sequence[Piece]], colour: bool) -> None:
-    """Print lines of pieces without trailing blanks."""
-    for line in lines:
-        text = "".join(piece.text for piece in line).rstrip()
-        if colour:
-            text = "".join(_styled(piece) for piece in line)
-        click.echo(text)
+    """Print lines of pieces; those without colour have no trailing blanks."""
+    if colour:
+        texts = ["".join(_styled(piece) for piece in line) for line in lines]
+    else:
+        texts = ["".join(piece.text for piece in line).rstrip() for line in lines]
+    click.echo("\n".join(texts))  # at once: a call a line costs more than the line
 
 
 def _styled(piece: Piece) -> str:
