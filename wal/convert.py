@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 from wal import notice
 from wal.plain import clean_text, text_of
@@ -109,23 +109,34 @@ class Converter:
     ) -> None:
         for key, value in data.items():
             name = prefix + (key if type(key) is str else self._name_of(key))
-            if isinstance(value, Mapping):
-                if depth >= MAX_DEPTH:
-                    self._leave_out(name, value, f"it is nested deeper than {MAX_DEPTH} levels")
-                else:
-                    inner = cast("Mapping[object, object]", value)
-                    self._flatten(inner, f"{name}/", depth + 1, values, texts)
-                continue
-            if value is None:
-                continue
-            name = self._checked(name)
-            if name in values or name in texts:
-                notice.once(
-                    f"clash {name}", f"two keys of one log() call are {name!r:.80}: the last one counts"
-                )
-                values.pop(name, None)
-                texts.pop(name, None)
-            self._put(name, value, values, texts)
+            try:
+                if isinstance(value, Mapping):
+                    self._flatten_inner(cast("Mapping[object, object]", value), name, depth, values, texts)
+                elif value is not None:
+                    self._put(self._free(self._checked(name), values, texts), value, values, texts)
+            except Exception:  # noqa: BLE001 - a user's object may raise anything; the other keys are kept
+                self._leave_out(name, value, "it cannot be read")
+
+    def _flatten_inner(
+        self,
+        data: Mapping[object, object],
+        name: str,
+        depth: int,
+        values: dict[str, float],
+        texts: dict[str, str],
+    ) -> None:
+        if depth >= MAX_DEPTH:
+            self._leave_out(name, data, f"it is nested deeper than {MAX_DEPTH} levels")
+        else:
+            self._flatten(data, f"{name}/", depth + 1, values, texts)
+
+    def _free(self, name: str, values: dict[str, float], texts: dict[str, str]) -> str:
+        """``name``, with what an earlier key of the same call put there taken away."""
+        if name in values or name in texts:
+            notice.once(f"clash {name}", f"two keys of one log() call are {name!r:.80}: the last one counts")
+            values.pop(name, None)
+            texts.pop(name, None)
+        return name
 
     def _name_of(self, key: object) -> str:
         if not isinstance(key, str):
@@ -158,10 +169,7 @@ class Converter:
         elif isinstance(value, datetime.date | datetime.time):
             texts[name] = value.isoformat()
         else:
-            try:
-                scalar = self._scalar(value)
-            except Exception:  # noqa: BLE001 - a user's object may raise anything; training must not see it
-                scalar = None
+            scalar = self._scalar(value)
             if scalar is None:
                 self._leave_out(name, value, "it is neither a number nor a text")
             else:
@@ -234,15 +242,17 @@ def _put_integer(name: str, value: int, values: dict[str, float], texts: dict[st
 def whole_number(value: object) -> int | None:
     """``value`` as a step or time: any integer, numpy's included, or an integral float; else None."""
     try:
-        number = operator.index(cast("Any", value))
-    except TypeError:
-        try:
-            as_float = float(cast("Any", value))  # numpy and torch scalars, 5.0
+        if isinstance(value, str | bytes):
+            return None
+        if isinstance(value, SupportsIndex) and not hasattr(value, "is_floating_point"):
+            number = operator.index(value)
+        else:
+            as_float = float(cast("Any", value))  # torch has __index__ on every tensor
             number = int(as_float)
             if number != as_float:
                 return None
-        except Exception:  # noqa: BLE001 - whatever a user passes as a step
-            return None
+    except Exception:  # noqa: BLE001 - whatever a user passes as a step
+        return None
     return number if -_INT64 <= number < _INT64 else None
 
 

@@ -58,12 +58,10 @@ time.sleep(60)
 
 def test_it_installs_alone_into_an_empty_environment(tmp_path: Path) -> None:
     """No dependency at all: init, log, finish and a kill -9 work there, and nobody asks for a syncer."""
-    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    venv.create(tmp_path / "venv", with_pip=True)  # its own pip: ours may have been made without one
     python = tmp_path / "venv" / "bin" / "python"
-    packages = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    install = [*pip, "install", "--no-deps", "--target", str(packages), str(ROOT)]
-    subprocess.run(install, check=True, timeout=300)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "install", "--no-deps", str(ROOT)], check=True, timeout=300)
     clean = {key: value for key, value in environment(CANOPY_SYNC="1").items() if key != "PYTHONPATH"}
     finished = subprocess.run(
         [str(python), "-c", USES, str(tmp_path / "log")],
