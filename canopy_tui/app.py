@@ -26,7 +26,7 @@ from wal.source import Connection, RunRow, StoreStatus
 if TYPE_CHECKING:
     from wal.merged import MergedSource
 
-STATUS_SECONDS = 0.5
+STATUS_SECONDS = 1.0
 """How often the status line asks where the data comes from: an answer from memory, never a network call."""
 
 QUIT = "Leave canopy; runs and shipping go on"
@@ -97,7 +97,7 @@ class CanopyApp(App[None]):
         self.status_changed: Signal[StoreStatus] = Signal(self, "status_changed")
         self._first_run = open_run
         self._after_start = after_start
-        """Run in the background once the first screen has been drawn."""
+        """Run in the background once the first rows have been drawn."""
 
     def on_mount(self) -> None:
         for theme in THEMES:
@@ -110,11 +110,12 @@ class CanopyApp(App[None]):
             self.open_run(self._first_run)
         self.set_interval(STATUS_SECONDS, self.ask_status)
         self.ask_status()
-        self.call_after_refresh(self._started)
 
-    def _started(self) -> None:
-        if self._after_start is not None:
-            self.run_command("start", self._after_start)
+    def started(self) -> None:
+        """The first rows have been drawn: what waited for that may go on."""
+        command, self._after_start = self._after_start, None
+        if command is not None:
+            self.run_command("start", command)
 
     def run_command(self, name: str, command: Callable[[], object]) -> None:
         """Run what may take its time in the background, and say when it failed."""

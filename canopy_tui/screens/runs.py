@@ -133,7 +133,9 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         self.app.background.submit("runs", work, self)
 
     def on_runs_loaded(self, message: RunsLoaded) -> None:
-        self._loaded = True
+        if not self._loaded:
+            self._loaded = True
+            self.call_after_refresh(self.app.started)
         self.status_line.failure = message.problem
         had_rows = bool(self._listing.rows)
         self._listing = Listing.of(message.rows, self.app.view.main_metrics)
