@@ -32,10 +32,10 @@ class Pace:
     pause_seconds: float
 
 
-PATIENT = Pace(30_000, 1e-3)
-"""Three records in a millisecond: hardly a call meets the sealing, and none waits for long."""
+PATIENT = Pace(15_000, 1e-3)
+"""One or two records in a millisecond: hardly a call meets the sealing, and none waits for long."""
 
-HASTY = Pace(400_000, 50e-6)
+HASTY = Pace(100_000, 50e-6)
 """For a program that does little but log, whose segments fill faster than they can be sealed patiently."""
 
 ROWS_PER_READ = 64
