@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
@@ -27,13 +28,22 @@ FINAL_STATUSES = (400, 401, 403, 404, 405, 410, 451)
 
 
 def open_session(connections: int) -> requests.Session:
-    """Connections that are kept: most jars are small, and a new TLS connection for each took 12 s, not 1."""
+    """Connections that are kept: most jars are small, and a new TLS connection for each took 12 s, not 1.
+
+    They trust what the operating system trusts as well as the authorities that requests brings: many a
+    company's network shows a certificate of its own.
+    """
     session = requests.Session()
     # A jar is compressed already, and a part of a compressed answer could not be resumed.
     session.headers["Accept-Encoding"] = "identity"
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+    session.mount("http://", HTTPAdapter(pool_maxsize=connections))
+    session.mount("https://", _SystemTrust(pool_maxsize=connections))
     return session
+
+
+class _SystemTrust(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=ssl.create_default_context(), **options)
 
 
 class Download:
