@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from wal import notice
 from wal.locks import APPEND
@@ -154,7 +153,7 @@ class Appender:
     def update_run(self, run: RunInfo) -> None:
         """Change what the stream says about its run; the version grows by itself."""
         with APPEND:
-            self.run = replace(run, version=self.run.version + 1)
+            self.run = run._replace(version=self.run.version + 1)
             self._run_is_stale = True
             self._write_stale_run()
 

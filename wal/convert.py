@@ -9,10 +9,9 @@ import datetime
 import operator
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any, SupportsIndex, cast
+from typing import Any, NamedTuple, SupportsIndex, cast
 
 from wal import notice
 from wal.plain import clean_text, text_of
@@ -43,8 +42,7 @@ Packed = tuple[tuple[str, ...], bytes]
 """Names in key order, body as in :mod:`wal.record`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(NamedTuple):
     """A dictionary's key tuple seen before: its names in order, and how to take and pack its values."""
 
     names: tuple[str, ...]

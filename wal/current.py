@@ -19,6 +19,7 @@ from uuid import UUID
 
 from wal import notice
 from wal.config import config_dict
+from wal.daemon import ensure_running
 from wal.filesystem import cost_of
 from wal.meta import Limits, LogError
 from wal.naming import default_project, working_directory
@@ -177,12 +178,9 @@ def _start_syncer(log_dir: Path) -> None:
 
     It needs packages that a training environment may lack: then records wait for a syncer started elsewhere.
     """
-    if find_spec("sqlite_utils") is None:
-        return
     try:
-        from wal.daemon import ensure_running
-
-        ensure_running(log_dir, working_directory())
+        if find_spec("sqlite_utils") is not None:
+            ensure_running(log_dir, working_directory() or log_dir)
     except Exception as error:  # noqa: BLE001 - shipping must not keep a training from starting
         notice.once("syncer", f"the syncer could not be started ({error}); records stay in {log_dir}")
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wal.liveness import boot_id, host_name, lock_holder, start_ticks
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOCK_FILE = "syncer.lock"
 LOG_FILE = "syncer.log"
@@ -142,6 +145,8 @@ def spawn(log_dir: Path, cwd: Path, environ: Mapping[str, str] = os.environ) -> 
     # It starts in "/", so as to hold no mount: a checkout that is not installed must still be found.
     root = str(Path(__file__).resolve().parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, env.get("PYTHONPATH"))))
+    import subprocess  # only here: a trainer whose syncer runs already need not wait for it
+
     child = subprocess.Popen(
         [sys.executable, "-m", "wal.syncer", "--auto", "--log-dir", str(log_dir), "--cwd", str(cwd)],
         stdin=subprocess.DEVNULL,

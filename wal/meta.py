@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from wal.plain import clean
@@ -23,8 +23,7 @@ class CorruptSegment(ValueError):
     """A segment that cannot be read. The message names the file and says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
+class RunInfo(NamedTuple):
     """What the user said about a run. ``config`` is JSON-like, ``metrics`` maps a metric's name to its
     ``{"goal": "min" | "max" | None, "step_metric": str | None}``. ``version`` grows with each change."""
 
@@ -36,15 +35,12 @@ class RunInfo:
     job_type: str = ""
     tags: tuple[str, ...] = ()
     notes: str = ""
-    config: Mapping[str, object] = field(default_factory=dict[str, object])
-    metrics: Mapping[str, Mapping[str, str | None]] = field(
-        default_factory=dict[str, Mapping[str, "str | None"]]
-    )
+    config: Mapping[str, object] = MappingProxyType({})
+    metrics: Mapping[str, Mapping[str, str | None]] = MappingProxyType({})
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
+class StreamInfo(NamedTuple):
     """One writer process' lifetime in a run.
 
     ``start_ticks`` is the process' start in clock ticks since boot (0 where that cannot be known), ``after``
@@ -66,21 +62,19 @@ class StreamInfo:
     sqlite: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(NamedTuple):
     """Written once a segment takes no more records. ``digest`` is 32 hexadecimal digits of
     :func:`wal.record.digest`, ``dropped`` the calls that the segment's gap records stand for."""
 
     last_seq: int
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride] - hides the count() of tuples
     digest: str
     min_step: int
     max_step: int
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """How a stream ended: in its last segment only. ``state`` is ``"done"`` or ``"failed"``."""
 
     state: str
@@ -89,8 +83,7 @@ class End:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentMeta:
+class SegmentMeta(NamedTuple):
     """Everything but the records. ``seal`` and ``end`` are None while the segment is open."""
 
     number: int
@@ -101,8 +94,7 @@ class SegmentMeta:
     end: End | None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """When a segment is full, and how much is kept in memory while the disk takes nothing."""
 
     records: int = 8_000
@@ -156,12 +148,12 @@ def dump_segment(number: int, first_seq: int) -> str:
 
 def dump_seal(seal: Seal) -> str:
     """The ``seal`` row's value."""
-    return _dump({name: getattr(seal, name) for name in Seal.__slots__})
+    return _dump(seal._asdict())
 
 
 def dump_end(end: End) -> str:
     """The ``end`` row's value."""
-    return _dump({name: getattr(end, name) for name in End.__slots__})
+    return _dump(end._asdict())
 
 
 def load_meta(rows: Mapping[str, str]) -> SegmentMeta:
@@ -205,11 +197,11 @@ def _load_seal(text: str | None) -> Seal | None:
     if text is None:
         return None
     value = _load(text)
-    return Seal(**{name: value[name] for name in Seal.__slots__})
+    return Seal(**{name: value[name] for name in Seal._fields})
 
 
 def _load_end(text: str | None) -> End | None:
     if text is None:
         return None
     value = _load(text)
-    return End(**{name: value[name] for name in End.__slots__})
+    return End(**{name: value[name] for name in End._fields})

@@ -16,10 +16,11 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
+from types import MappingProxyType
+from typing import NamedTuple
 
 FORMAT = 1
 """Version of the segment file. A reader refuses a newer one and says so; see :class:`NewerFormat`."""
@@ -52,8 +53,7 @@ class NewerFormat(ValueError):
     """A segment written by a newer Canopy. The message says which file and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One call that the user made.
 
     ``step`` is the user's step, ``ts`` nanoseconds since the epoch (data only, never an order).
@@ -65,8 +65,8 @@ class Record:
     kind: Kind
     step: int
     ts: int
-    values: Mapping[str, float] = field(default_factory=dict[str, float])
-    texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    values: Mapping[str, float] = MappingProxyType({})
+    texts: Mapping[str, str] = MappingProxyType({})
 
 
 # -- identities -------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -249,7 +248,7 @@ class Run:
         self._change(config=cast("dict[str, object]", clean(self.config.as_dict())))
 
     def _change(self, **changes: Any) -> None:
-        self._info = replace(self._info, **changes)
+        self._info = self._info._replace(**changes)
         if self._journal is not None and not self._is_forked and not self._finished:
             self._journal.update_run(self._info)
 

@@ -11,9 +11,8 @@ import sqlite3
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from wal.locks import MAINTENANCE
 from wal.meta import End, Seal
@@ -24,8 +23,7 @@ from wal.summary import MetricSummary
 from wal.writing import OpenSegment
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """How long the interpreter is held at a time, and how long it is left alone in between."""
 
     slice_ns: int
@@ -41,16 +39,14 @@ HASTY = Pace(100_000, 50e-6)
 ROWS_PER_READ = 64
 
 
-@dataclass(slots=True)
 class _Progress:
     """What has been read of the segment that is being sealed."""
 
-    after_seq: int = 0
-    count: int = 0
-    total: int = 0
-    min_step: int = 0
-    max_step: int = 0
-    dropped: int = 0
+    __slots__ = ("after_seq", "count", "dropped", "max_step", "min_step", "total")
+
+    def __init__(self, after_seq: int = 0) -> None:
+        self.after_seq = after_seq
+        self.count = self.total = self.min_step = self.max_step = self.dropped = 0
 
 
 class _PlainRecords:

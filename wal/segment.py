@@ -11,9 +11,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
@@ -39,8 +38,7 @@ Row = tuple[int, int, int, int, int, bytes]
 """seq, kind, keyset id, step, ts (ns), body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """Packed records as they lie in a segment, in seq order, and the key sets that they name."""
 
     keysets: dict[int, tuple[str, ...]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from dataclasses import dataclass
 
 from wal.record import Kind, pack_texts, packer
 
@@ -18,13 +17,15 @@ GAP_NAMES = ("dropped",)
 OVERFLOW_REASON = "the log could not be written, and the memory for waiting calls was full"
 
 
-@dataclass(slots=True)
 class Gap:
     """Calls dropped at this place in the order."""
 
-    ts: int
-    step: int
-    dropped: int = 0
+    __slots__ = ("dropped", "step", "ts")
+
+    def __init__(self, step: int, ts: int) -> None:
+        self.step = step
+        self.ts = ts
+        self.dropped = 0
 
 
 def gap_call(step: int, ts: int, dropped: int, reason: str) -> Call:
@@ -65,7 +66,7 @@ class Spill:
     def _drop(self, call: Call) -> None:
         last = self._queue[-1] if self._queue else None
         if not isinstance(last, Gap):
-            last = Gap(ts=call[2], step=call[1])
+            last = Gap(step=call[1], ts=call[2])
             self._queue.append(last)
         last.dropped += 1
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 from uuid import UUID, uuid5
 
 from wal.liveness import Liveness, host_name, liveness, start_ticks
@@ -27,8 +26,7 @@ MAX_RUNS_SEARCHED = 50
 """resume="auto" looks at the newest runs only: starting must not depend on how long the log is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What the user said to ``init``; None where nothing was said."""
 
     project: str | None = None
@@ -42,8 +40,7 @@ class Wishes:
     resume: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """The answer: the run as the new stream states it, and how the stream stands to the run's others."""
 
     run: RunInfo
@@ -54,8 +51,7 @@ class Start:
     resumed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
+class _Stream(NamedTuple):
     """A stream of the run that is there already."""
 
     directory: Path
@@ -174,8 +170,7 @@ def _new_name(log_dir: Path, project: str, rank: int) -> str:
 
 
 def _with_wishes(run: RunInfo, wishes: Wishes, exists: bool) -> RunInfo:
-    return replace(
-        run,
+    return run._replace(
         name=wishes.name or run.name,
         group=run.group if wishes.group is None else wishes.group,
         job_type=run.job_type if wishes.job_type is None else wishes.job_type,

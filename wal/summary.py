@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 CURVE_BUCKETS = 64
 """At most this many buckets: a 14-column sparkline gets at least two a column (32 after a doubling)."""
@@ -20,7 +19,6 @@ _HEAD = struct.Struct("<BBHQQQQqqqqqddd")
 _BUCKET = struct.Struct("<qIIIIdddd")
 
 
-@dataclass(slots=True)
 class Bucket:
     """Points whose step lies in ``[index << shift, (index + 1) << shift)``.
 
@@ -28,14 +26,27 @@ class Bucket:
     ``n_nan``, ``n_pinf`` and ``n_ninf`` count the others.
     """
 
-    n: int = 0
-    n_nan: int = 0
-    n_pinf: int = 0
-    n_ninf: int = 0
-    min: float = math.nan
-    max: float = math.nan
-    first: float = math.nan
-    last: float = math.nan
+    __slots__ = ("first", "last", "max", "min", "n", "n_nan", "n_ninf", "n_pinf")
+
+    def __init__(
+        self,
+        n: int = 0,
+        n_nan: int = 0,
+        n_pinf: int = 0,
+        n_ninf: int = 0,
+        min: float = math.nan,  # noqa: A002 - what it is
+        max: float = math.nan,  # noqa: A002
+        first: float = math.nan,
+        last: float = math.nan,
+    ) -> None:
+        self.n = n
+        self.n_nan = n_nan
+        self.n_pinf = n_pinf
+        self.n_ninf = n_ninf
+        self.min = min
+        self.max = max
+        self.first = first
+        self.last = last
 
     def add(self, value: float) -> None:
         self.n += 1

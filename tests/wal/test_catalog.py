@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,7 +138,7 @@ def test_config_and_tags_are_the_newest(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, run)
     catalog = Catalog(tmp_path)
     only(catalog)
-    journal.update_run(replace(run, config={"lr": 2, "total_steps": 9}, tags=("x",), version=2))
+    journal.update_run(run._replace(config={"lr": 2, "total_steps": 9}, tags=("x",), version=2))
     log(journal, 1, {"loss": 1.0})
     (row,) = eventually(catalog.run_rows, lambda rows: rows[0].tags == ("x",))
     assert row.total_steps == 9

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import struct
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,7 +197,7 @@ def test_changes_of_the_run_are_in_the_live_segment_at_once_and_in_every_later_o
     journal = open_journal(tmp_path, records_per_segment=10)
     wait_until(lambda: next_is_ready(journal))
     metrics = {"loss": {"goal": "min", "step_metric": None}}
-    journal.update_run(replace(journal.run, config={"lr": 0.1}, tags=("a",), metrics=metrics))
+    journal.update_run(journal.run._replace(config={"lr": 0.1}, tags=("a",), metrics=metrics))
     meta = read_meta(segment_paths(journal.directory)[0])
     assert meta is not None
     assert (meta.run.config, meta.run.tags, meta.run.metrics, meta.run.version) == (
@@ -299,9 +298,9 @@ def test_an_own_stream_is_alive_and_an_ended_one_is_not(tmp_path: Path) -> None:
 def test_death_is_claimed_only_where_it_can_be_known(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     journal.close()
-    elsewhere = replace(journal.stream, host="another-host")
+    elsewhere = journal.stream._replace(host="another-host")
     assert liveness(journal.directory, elsewhere) is Liveness.UNKNOWN
-    rebooted = replace(journal.stream, boot_id="00000000-0000-0000-0000-000000000000")
+    rebooted = journal.stream._replace(boot_id="00000000-0000-0000-0000-000000000000")
     assert liveness(journal.directory, rebooted) is Liveness.DEAD
     (journal.directory / "lock").unlink()
     assert liveness(journal.directory, journal.stream) is Liveness.UNKNOWN

@@ -172,7 +172,7 @@ def test_a_live_runs_newest_second_is_no_backlog(tmp_path: Path) -> None:
     assert age.late([replace(entry, last_seq=30, acked=((1, 15),))], 2 * LATE_S + 2) == (15, 5)
     assert age.late([replace(entry, last_seq=30, acked=((1, 30),))], 3 * LATE_S + 3) == (0, 0)
     assert BacklogAge().late([replace(entry, last_seq=MANY_RECORDS)], 0.0) == (MANY_RECORDS, MANY_RECORDS)
-    offline = replace(entry, info=replace(entry.info, mode="offline"))
+    offline = replace(entry, info=entry.info._replace(mode="offline"))
     assert age.late([offline], 99.0) == (0, 0)
     journal.close()
 
