@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before textual is imported; a test has an environm
     os.environ.update(TEXTUAL_ANIMATIONS="none", TZ="UTC")
     time.tzset()
 
-from helpers.screenlogs import LogWriter, crash, falling, rising  # noqa: E402
+from helpers.screenlogs import LogWriter, crash, falling, on_host, rising  # noqa: E402
 from helpers.screens import app_on, runs_screen, settled, text_of, until  # noqa: E402
 from shapes import with_shapes  # noqa: E402
 from textual.pilot import Pilot  # noqa: E402
@@ -114,7 +114,7 @@ PICTURES = {"runs": Picture((140, 28), _list), "run": Picture((124, 36), _run_sc
 async def take(name: str) -> str:
     """The picture as SVG, its curves drawn as shapes."""
     picture = PICTURES[name]
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, on_host():
         writer = LogWriter(Path(directory) / "log")
         write_log(writer)
         app = app_on(writer)

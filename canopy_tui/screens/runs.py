@@ -169,7 +169,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
             self.filter_bar.report("", "")
 
     def _show_list(self, rows: list[RunRow], listing: Listing, now_ns: int) -> None:
-        self.header.display = self.table.display = bool(rows)
+        self.header.display = bool(rows)
         self.empty.display = not rows
         if not rows and self._filter:
             self.empty.say_no_match(self._filter.text, len(self._listing.rows))

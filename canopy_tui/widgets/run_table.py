@@ -85,6 +85,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     RunTable {{
         height: 1fr;
         scrollbar-size: 0 0;
+        &.-empty {{ height: 0; }}
         {TONE_CSS}
         & > .run-table--cursor {{ background: $primary 20%; }}
         & > .run-table--mark {{ color: $primary; text-style: bold; }}
@@ -144,6 +145,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._sparkline = _Memo(sparkline)
         self._unicode = unicode
         self._rows: Sequence[RunRow] = ()
+        self.set_class(True, "-empty")
         self._listing = Listing()
         self._now_ns = 0
         self._cursor = 0
@@ -159,6 +161,9 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Draw these rows in this order. The cursor stays on its run, and its line where rows above change;
         only at the very top new rows are let in above it, so that they are seen."""
         held = self.row
+        if bool(rows) != bool(self._rows):
+            self.set_class(not rows, "-empty")  # and not hidden: hidden, it would lose the focus
+            self.call_later(self.refresh_bindings)
         self._rows, self._listing, self._now_ns = rows, listing, now_ns
         self._lay_out()
         place = self._place_of(held.run_id) if held is not None else 0
@@ -209,6 +214,10 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         styles["mark"] = foreground(self, "run-table--mark")
         mark = ("▌" if self._unicode else ">") if row.run_id in self.marked else " "
         return strip_of([Piece(mark, "mark"), *row_of(self.columns, cells)], styles, base, self.size.width)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Without a run there is nothing to move to, open or mark."""
+        return bool(self._rows)
 
     # -- moving -------------------------------------------------------------------------------------
 

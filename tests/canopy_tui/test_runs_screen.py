@@ -121,8 +121,10 @@ async def test_letters_typed_into_the_filter_do_nothing_else(writer: LogWriter) 
         assert "No run matches" in text_of(app)
         assert "esc clears the filter" in text_of(app)
         await pilot.press("escape")
-        await pilot.pause()
+        await until(pilot, lambda: app.focused is runs_screen(app).table)
+        await pilot.press("j")
         assert "No run matches" not in text_of(app)
+        assert cursor_on(app) == "good"
 
 
 async def test_a_bad_term_says_why_and_the_others_hold(writer: LogWriter) -> None:
@@ -326,6 +328,7 @@ async def test_no_runs_yet(tmp_path: Path) -> None:
             assert words in text
         writer.start("new", ago_s=1)
         await until(pilot, lambda: names_on(app) == ["new"])
+        await until(pilot, lambda: app.focused is runs_screen(app).table)
     writer.close()
 
 

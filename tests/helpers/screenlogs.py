@@ -6,8 +6,10 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 from wal.journal import Journal
@@ -18,6 +20,9 @@ SECOND_NS = 1_000_000_000
 START_NS = 1_790_000_000 * SECOND_NS
 """2026-09-21, 14:13:20 UTC: where every test's clock begins."""
 
+HOST = "node-1"
+"""The machine of every log here, unless a test says otherwise; see :func:`on_host`."""
+
 QUIET = Limits(tick_seconds=3600.0)
 """No background work while a screen is looked at."""
 
@@ -25,6 +30,13 @@ QUIET = Limits(tick_seconds=3600.0)
 def run_id_at(started_ns: int, number: int) -> UUID:
     """A UUIDv7 of that start whose random part is ``number``: the same in every test run."""
     return UUID(int=(uuid7(started_ns).int >> 62 << 62) | number)
+
+
+@contextmanager
+def on_host(name: str = HOST) -> Generator[None]:
+    """Look at logs from a machine of that name: who died is known on the machine itself only."""
+    with patch("wal.liveness.host_name", lambda: name):
+        yield
 
 
 class LogWriter:
@@ -50,7 +62,7 @@ class LogWriter:
         *,
         project: str = "digits",
         ago_s: float = 3600.0,
-        host: str | None = "node-1",
+        host: str | None = HOST,
         config: Mapping[str, object] | None = None,
         tags: Sequence[str] = (),
         notes: str = "",
@@ -123,7 +135,7 @@ from pathlib import Path
 from helpers.screenlogs import LogWriter, falling
 log_dir, now_ns, number, name, project, host, ago_s, lasting_s, count = sys.argv[1:]
 writer = LogWriter(Path(log_dir), int(now_ns), int(number))
-writer.start(name, project=project, ago_s=float(ago_s), host=host or None)
+writer.start(name, project=project, ago_s=float(ago_s), host=host)
 writer.log_curves(name, {"val/loss": falling(int(count), seed=5)}, lasting_s=float(lasting_s))
 # The next segment is made in the background: a process that dies meanwhile leaves either this or that.
 ahead = writer.journals[name].directory / "000002.db-wal"
@@ -138,7 +150,7 @@ def crash(
     name: str,
     *,
     project: str = "digits",
-    host: str = "",
+    host: str = HOST,
     ago_s: float,
     lasting_s: float,
     count: int = 60,

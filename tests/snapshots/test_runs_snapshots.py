@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.screenlogs import START_NS, LogWriter, crash, falling, rising
+from helpers.screenlogs import START_NS, LogWriter, crash, falling, on_host, rising
 from helpers.screens import app_on, runs_screen, settled, text_of, until
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -58,7 +58,8 @@ def writer(tmp_path: Path) -> Iterator[LogWriter]:
         tags=("paper", "tanh"),
     )
     write(writer, "cascor-gauss-1", 90, falling(40, 6, floor=0.9), lasting_s=89)
-    yield writer
+    with on_host():
+        yield writer
     writer.close()
 
 
@@ -168,7 +169,7 @@ def test_help(writer: LogWriter, snap_compare: SnapCompare) -> None:
 def test_nothing_yet(tmp_path: Path, snap_compare: SnapCompare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     writer = LogWriter(tmp_path / ".local" / "state" / "canopy")
-    run_before = shows(text="No runs yet")
+    run_before = shows(text="No runs yet", also=lambda app: "Open" not in text_of(app))
     assert snap_compare(app_on(writer), terminal_size=(80, 24), run_before=run_before)
 
 
