@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -102,7 +103,9 @@ class CanopyApp(App[None]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.view.theme if self.view.theme in self.available_themes else "canopy"
+        wished = os.environ.get("TEXTUAL_THEME") or self.view.theme
+        self.theme = wished if wished in self.available_themes else "canopy"
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
         from canopy_tui.screens.runs import RunsScreen
 
         self.push_screen(RunsScreen())
@@ -110,6 +113,10 @@ class CanopyApp(App[None]):
             self.open_run(self._first_run)
         self.set_interval(STATUS_SECONDS, self.ask_status)
         self.ask_status()
+
+    def _keep_theme(self, theme: Theme) -> None:
+        if theme.name != self.view.theme:
+            self.view.choose_theme(theme.name)
 
     def started(self) -> None:
         """The first rows have been drawn: what waited for that may go on."""

@@ -13,6 +13,7 @@ import click
 from wal.link import Finder, Target
 from wal.local import LocalSource
 from wal.paths import log_dir
+from wal.settings import Endpoint
 from wal.source import Connection, RunRow
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def reading(target: Target | None = None) -> Generator[MergedSource]:
     source = MergedSource(log_dir(), find=lambda: target)
     try:
         if target.endpoint is not None:
-            _wait_for_cassandra(source)
+            _wait_for_cassandra(source, target.endpoint)
         else:
             _warn(target)
         yield source
@@ -54,13 +55,13 @@ def reading(target: Target | None = None) -> Generator[MergedSource]:
         source.close()
 
 
-def _wait_for_cassandra(source: MergedSource) -> None:
+def _wait_for_cassandra(source: MergedSource, endpoint: Endpoint) -> None:
     ready = source.wait_ready(ANSWER_S)
     status = source.status()
     if status.connection in (Connection.UP, Connection.CATCHING_UP):
         return
-    why = f"within {ANSWER_S:.0f} s" if not ready or not status.detail else f": {status.detail}"
-    click.echo(f"canopy: Cassandra {status.endpoint} did not answer {why}", err=True)
+    why = f": {status.detail}" if ready and status.detail else f" within {ANSWER_S:.0f} s."
+    click.echo(f"canopy: Cassandra {endpoint.label} did not answer{why}", err=True)
     click.echo("canopy: what follows is what this machine has.", err=True)
 
 

@@ -8,18 +8,17 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.hung import hung_server
 from helpers.screenlogs import LogWriter, falling
 
 ROOT = Path(__file__).parents[2]
@@ -75,32 +74,6 @@ class Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         os.close(self._master)
-
-
-@contextmanager
-def hung_server() -> Iterator[tuple[int, threading.Event]]:
-    """A port that takes every connection and never says a word; the event is set at the first one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        asked, taken, over = threading.Event(), list[socket.socket](), threading.Event()
-        server.settimeout(0.1)
-
-        def accept() -> None:
-            while not over.is_set():
-                try:
-                    taken.append(server.accept()[0])
-                    asked.set()
-                except TimeoutError:
-                    continue
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        try:
-            yield server.getsockname()[1], asked
-        finally:
-            over.set()
-            thread.join()
-            for connection in taken:
-                connection.close()
 
 
 @pytest.fixture

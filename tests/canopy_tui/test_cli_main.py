@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.hung import hung_server
 from helpers.screenlogs import LogWriter, falling
 
 from canopy_tui.cli import VERBS
@@ -119,6 +120,19 @@ def test_another_locale_gets_ascii(log_dir: Path, arguments: list[str]) -> None:
         assert result.stdout.isascii()
         assert "second" in result.stdout
     assert not canopy(*arguments, log_dir=log_dir).stdout.isascii()
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["show", "@last"]])
+def test_a_cassandra_that_hangs_is_said_and_the_log_is_shown(log_dir: Path, arguments: list[str]) -> None:
+    with hung_server() as (port, _):
+        result = canopy(
+            *arguments, log_dir=log_dir,
+            CASCOR_CASSANDRA_CONTACT_POINTS="127.0.0.1", CASCOR_CASSANDRA_PORT=str(port),
+        )  # fmt: skip
+    assert result.returncode == 0
+    assert "second" in result.stdout
+    assert f"Cassandra 127.0.0.1:{port} did not answer" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_bad_setting_is_one_sentence(tmp_path: Path) -> None:
