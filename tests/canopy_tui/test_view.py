@@ -96,7 +96,7 @@ async def test_commands_of_others_run_in_the_background(writer: LogWriter) -> No
         await until(pilot, lambda: app.listed)
         for typed, command, condition in (
             ("kill", "Demo: kill", done.is_set),
-            ("again", "Demo: start", lambda: "[/x] the node would not die" in text_of(app)),
+            ("again", "Demo: start", lambda: "[/x] the node" in text_of(app)),
         ):
             await until(pilot, lambda: app.screen is runs_screen(app))
             await pilot.press("ctrl+p")
