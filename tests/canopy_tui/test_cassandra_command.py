@@ -18,7 +18,7 @@ from helpers.nodes import settings_for
 
 from canopy_tui.cli.cassandra import command
 from canopy_tui.cli.nodeprogress import ProgressLine
-from wal.cassandra import node
+from wal.cassandra import jars, node
 from wal.cassandra.noderecord import NodeRecord, process_identity, write_record
 from wal.cassandra.server import Node
 
@@ -195,6 +195,7 @@ def state() -> str:
 
 @pytest.mark.cassandra
 def test_up_follow_the_log_and_down() -> None:
+    jars.fetch("4.1")  # what a download prints is another test's
     try:
         with canopy("up", "--version", "4.1") as up:
             out, err = up.communicate(timeout=120)

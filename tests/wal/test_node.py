@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cassandra import ConsistencyLevel
-from cassandra.cluster import Cluster
+from cassandra import ConsistencyLevel, OperationTimedOut, Unavailable, WriteTimeout
+from cassandra.cluster import Cluster, Session
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.query import SimpleStatement
 from helpers.nodes import QUICK_JAVA, ended_with_us, running_node
@@ -105,6 +105,15 @@ def test_pause_resume_stop(own_node: Node) -> None:
     assert not in_use(*own_node.endpoint)
 
 
+def written(cql: Session, insert: SimpleStatement, number: int) -> bool:
+    """False while the two that are left do not know yet that the third is gone, or are busy."""
+    try:
+        cql.execute(insert, (number,))
+    except (WriteTimeout, Unavailable, OperationTimedOut):
+        return False
+    return True
+
+
 def test_three_nodes_form_a_cluster(tmp_path: Path) -> None:
     first, *others = nodes = cluster(tmp_path, 3, durable=False, heap_mb=256, java_options=QUICK_JAVA)
     with ended_with_us(first):
@@ -121,7 +130,7 @@ def test_three_nodes_form_a_cluster(tmp_path: Path) -> None:
                     "INSERT INTO k.t (id) VALUES (%s)", consistency_level=ConsistencyLevel.QUORUM
                 )
                 for number in range(10):
-                    cql.execute(insert, (number,))
+                    until(lambda number=number: written(cql, insert, number))
 
 
 def test_a_node_ends_with_the_tests_even_when_they_are_killed(tmp_path: Path) -> None:

@@ -85,15 +85,18 @@ class ClassArchive:
             "-cp",
             os.pathsep.join(map(str, self.class_path)),
         ]
+        # The shell leaves the work to a child and ends at once: nobody here has to wait for it.
         script = (
-            'from=$1 to=$2; shift 2; nice -n 19 "$@" >/dev/null 2>&1 && mv "$from" "$to" || rm -f "$from"'
+            "from=$1 to=$2; shift 2; "
+            '{ nice -n 19 "$@" >/dev/null 2>&1 && mv "$from" "$to" || rm -f "$from"; } &'
         )
-        subprocess.Popen(
+        subprocess.run(
             ["sh", "-c", script, "sh", str(part), str(self.path), *dump],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            check=False,
         )
 
     def _keep_whole_lines(self) -> None:
