@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from canopy_tui import format as fmt
 from canopy_tui.filtering import duration_ns, last_sign_ns, sync_word
-from wal.goals import main_metric
+from wal.reading.goals import main_metric
 from wal.source import MetricRow, RunRow, RunState
 
 TONES = ("strong", "muted", "faint", "guide", "bad", "curve", "band", "waiting", "waiting-band", "accent")

@@ -6,7 +6,7 @@ from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.filtering import duration_ns, last_sign_ns, sync_word
 from canopy_tui.listing import BAD_STATES, Piece, is_bad, state_text
-from wal.pace import Pace
+from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunRow, RunState
 
 Item = tuple[Piece, ...]

@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 
 from canopy_tui.charts.plot import Plot, plot, plot_columns
-from wal.pace import Pace
+from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunState, SourceError, StreamRow
 
 if TYPE_CHECKING:

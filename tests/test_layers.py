@@ -17,7 +17,7 @@ HEAVY = ("textual", "numpy", "cassandra", "sqlite_utils")
 """What costs more than it may where it is not needed."""
 
 TRAINING = ("wal", "wal.paths", "wal.record", "wal.summary", "wal.journal", "wal.run")
-LISTING = ("wal.catalog", "wal.local", "wal.goals", "wal.source", "canopy_tui.cli.ls")
+LISTING = ("wal.catalog", "wal.local", "wal.reading.goals", "wal.source", "canopy_tui.cli.ls")
 
 
 @cache

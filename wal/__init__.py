@@ -15,15 +15,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 try:
-    from wal import liveness as _liveness
+    from wal.segments import liveness as _liveness
 except ImportError as error:
     if error.name != "fcntl":
         raise
     raise SystemExit("canopy: this platform has no POSIX file locks; on Windows, use WSL") from None
 
-from wal.current import Proxy, active, alert, define_metric, finish, init, log, log_topology
-from wal.meta import LogError
 from wal.run import Run
+from wal.segments.meta import LogError
+from wal.training.current import Proxy, active, alert, define_metric, finish, init, log, log_topology
 
 if TYPE_CHECKING:
     run: Run | None

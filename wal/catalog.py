@@ -1,7 +1,7 @@
 """What lies in the log directory: its streams and runs, looked at again for the price of what changed.
 
 Importing this reaches the standard library only. Facts of streams that cannot change any more are kept in
-``catalog.db`` (see :mod:`wal.catalogcache`), keyed by what ``os.stat`` shows of their files.
+``catalog.db`` (see :mod:`wal.reading.catalogcache`), keyed by what ``os.stat`` shows of their files.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wal.acks import Acks
-from wal.catalogcache import CachedStream, CatalogCache, cached_names
-from wal.goals import goal_of, main_metric, total_steps
-from wal.liveness import Liveness, liveness
-from wal.runrows import run_row
+from wal.reading.acks import Acks
+from wal.reading.catalogcache import CachedStream, CatalogCache, cached_names
+from wal.reading.goals import goal_of, main_metric, total_steps
+from wal.reading.runrows import run_row
+from wal.reading.streamreader import Fingerprint, StreamFacts, StreamReader, fingerprint, make_entry
+from wal.reading.streams import StreamEntry, Summaries, state_of
+from wal.segments.liveness import Liveness, liveness
 from wal.source import RunRow, SourceError
-from wal.streamreader import Fingerprint, StreamFacts, StreamReader, fingerprint, make_entry
-from wal.streams import StreamEntry, Summaries, state_of
 from wal.summary import MetricSummary
 
 __all__ = [

@@ -19,9 +19,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
-from wal import notice
-from wal.appending import DISK_TROUBLE, Appender
-from wal.liveness import (
+from wal.record import NewerFormat, uuid7
+from wal.segments import notice
+from wal.segments.appending import DISK_TROUBLE, Appender
+from wal.segments.liveness import (
     LOCK_NAME,
     Liveness,
     boot_id,
@@ -32,11 +33,10 @@ from wal.liveness import (
     start_ticks,
     take_lock,
 )
-from wal.locks import APPEND, MAINTENANCE, in_forked_child
-from wal.meta import CorruptSegment, End, Limits, LogError, RunInfo, Seal, SegmentMeta, StreamInfo
-from wal.record import NewerFormat, uuid7
-from wal.sealing import HASTY, PATIENT, Sealer, is_broken
-from wal.segment import (
+from wal.segments.locks import APPEND, MAINTENANCE, in_forked_child
+from wal.segments.meta import CorruptSegment, End, Limits, LogError, RunInfo, Seal, SegmentMeta, StreamInfo
+from wal.segments.sealing import HASTY, PATIENT, Sealer, is_broken
+from wal.segments.segment import (
     Rows,
     last_seq,
     read_meta,
@@ -47,9 +47,9 @@ from wal.segment import (
     segment_paths,
     stream_dirs,
 )
-from wal.spill import gap_call
+from wal.segments.spill import gap_call
+from wal.segments.writing import Connect, OpenSegment, remove, sync_directory
 from wal.summary import MetricSummary
-from wal.writing import Connect, OpenSegment, remove, sync_directory
 
 __all__ = [
     "CorruptSegment",

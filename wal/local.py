@@ -13,15 +13,15 @@ from pathlib import Path
 from uuid import UUID
 
 from wal.catalog import Catalog
-from wal.pace import WINDOW_S, Pace, local_pace
-from wal.rarerecords import RareRecords
+from wal.reading.pace import WINDOW_S, Pace, local_pace
+from wal.reading.rarerecords import RareRecords
+from wal.reading.runrows import newest_info, run_row, stream_row
+from wal.reading.segmentindex import SegmentIndex
+from wal.reading.streamreader import UNREADABLE
+from wal.reading.streams import StreamEntry
 from wal.record import CorruptRecord, Kind, Record, unpack_topology
-from wal.runrows import newest_info, run_row, stream_row
-from wal.segment import read_records, read_rows
-from wal.segmentindex import SegmentIndex
+from wal.segments.segment import read_records, read_rows
 from wal.source import Points, RunDetail, RunRow, SourceError, TopologyRow
-from wal.streamreader import UNREADABLE
-from wal.streams import StreamEntry
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class LocalSource:
 
     def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
         """The points of a metric in a stream after a seq. Empty for a metric that is not there."""
-        from wal.points import join, segment_points  # numpy: listing runs works without it
+        from wal.reading.points import join, segment_points  # numpy: listing runs works without it
 
         stream = self._stream(run_id, stream_id)
         parts: list[Points] = []

@@ -2,7 +2,7 @@
 
 The log answers at once and is the truth about this machine's streams; Cassandra is the truth about what was
 shipped, and all there is of other machines'. It is found, connected and polled in the background
-(:mod:`wal.reach`); no call here waits for it longer than 2 s, whatever the network does.
+(:mod:`wal.reading.reach`); no call here waits for it longer than 2 s, whatever the network does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from wal.backlogage import BacklogAge
 from wal.link import Finder, Target
 from wal.local import LocalSource
-from wal.mergerows import (
+from wal.reading.backlogage import BacklogAge
+from wal.reading.mergerows import (
     extend_stream,
     last_acknowledged,
     merge_details,
@@ -26,10 +26,11 @@ from wal.mergerows import (
     merge_runs,
     with_streams,
 )  # fmt: skip
-from wal.pace import WINDOW_S, Pace
-from wal.reach import Reach, Workers
+from wal.reading.pace import WINDOW_S, Pace
+from wal.reading.reach import Reach, Workers
+from wal.reading.runrows import stream_row
+from wal.reading.streams import StreamEntry
 from wal.record import Record
-from wal.runrows import stream_row
 from wal.source import (
     Connection,
     MetricRow,
@@ -42,12 +43,11 @@ from wal.source import (
     StreamRow,
     TopologyRow,
 )  # fmt: skip
-from wal.streams import StreamEntry
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
     from wal.pyramid import Series
-    from wal.seriesreader import SeriesReader, StreamView
+    from wal.reading.seriesreader import SeriesReader, StreamView
 
 ANSWER_S = 1.5
 """How long a question waits for Cassandra: with what follows, below the 2 s that a caller may be kept."""
@@ -302,13 +302,13 @@ class MergedSource:
 
     def _series_reader(self) -> SeriesReader:
         if self._reader is None:
-            from wal.seriesreader import SeriesReader  # numpy: a list of runs works without it
+            from wal.reading.seriesreader import SeriesReader  # numpy: a list of runs works without it
 
             self._reader = SeriesReader(self.local, self._reach, self._workers)
         return self._reader
 
     def _views(self, run_id: UUID) -> list[StreamView]:
-        from wal.seriesreader import StreamView
+        from wal.reading.seriesreader import StreamView
 
         entries = {entry.stream_id: entry for entry in self._local_streams(run_id)}
         whole = bool(entries) and not any(entry.problem for entry in entries.values())

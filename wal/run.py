@@ -17,18 +17,18 @@ from types import TracebackType
 from typing import Any, cast
 from uuid import UUID
 
-from wal import notice
-from wal.config import Config, Summary
-from wal.convert import Converter, Packed, nanoseconds, whole_number
 from wal.journal import Journal
-from wal.locks import in_forked_child
-from wal.meta import Limits
-from wal.plain import clean, clean_text, text_of
 from wal.record import Kind, pack_texts, pack_topology, uuid7
-from wal.report import closing_lines, delivered_records, opening_line
-from wal.spill import gap_call
-from wal.starting import Start
-from wal.writing import Connect
+from wal.segments import notice
+from wal.segments.locks import in_forked_child
+from wal.segments.meta import Limits
+from wal.segments.plain import clean, clean_text, text_of
+from wal.segments.spill import gap_call
+from wal.segments.writing import Connect
+from wal.training.config import Config, Summary
+from wal.training.convert import Converter, Packed, nanoseconds, whole_number
+from wal.training.report import closing_lines, delivered_records, opening_line
+from wal.training.starting import Start
 
 MAX_TOPOLOGY_BYTES = 64 << 20
 """Compressed; what readers agree to unpack."""

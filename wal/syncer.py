@@ -2,7 +2,7 @@
 
 Everything runs on one thread; the driver's threads only enqueue their replies. Time and the store are passed
 in, and :meth:`Syncer.step` never sleeps, so a test can drive it by hand. The loop around it and the process
-are in :mod:`wal.syncloop`; ``python -m wal.syncer`` runs one.
+are in :mod:`wal.shipping.loop`; ``python -m wal.syncer`` runs one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wal.announce import Announcer
-from wal.backlog import Backlog
-from wal.cursors import State, StreamState
-from wal.doubts import Doubts
 from wal.link import Link, Target
-from wal.loading import Loader
 from wal.settings import Settings
-from wal.shipping import Parcel, Reply, Shipper
+from wal.shipping.announce import Announcer
+from wal.shipping.backlog import Backlog
+from wal.shipping.cursors import State, StreamState
+from wal.shipping.doubts import Doubts
+from wal.shipping.loading import Loader
+from wal.shipping.sending import Parcel, Reply, Shipper
+from wal.shipping.status import StatusWriter
+from wal.shipping.unshipped import Stream
 from wal.source import Connection
-from wal.status import StatusWriter
-from wal.unshipped import Stream
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
@@ -80,7 +80,7 @@ class Outcome:
 
 
 class Syncer:
-    """Ships one log directory. The caller holds its :class:`wal.daemon.Lock`.
+    """Ships one log directory. The caller holds its :class:`wal.shipping.daemon.Lock`.
 
     ``find`` says where Cassandra is, ``connect`` makes a store for that. Streams whose trainer asked for
     ``mode="offline"`` are left alone unless ``include_offline``. Raises :class:`sqlite3.Error` or OSError
@@ -381,6 +381,6 @@ class Syncer:
 if __name__ == "__main__":
     import sys
 
-    from wal.syncloop import main
+    from wal.shipping.loop import main
 
     sys.exit(main())

@@ -52,8 +52,8 @@ def _print_statements(text: str) -> None:
     from canopy_tui.cli.pick import pick_run, short_id
     from canopy_tui.cli.reading import reading
     from wal.cassandra.cql import statements
-    from wal.goals import main_metric
     from wal.link import Finder
+    from wal.reading.goals import main_metric
 
     target = Finder(os.environ, Path.cwd())()
     with reading(target) as source:

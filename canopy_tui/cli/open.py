@@ -13,10 +13,10 @@ from uuid import UUID
 from canopy_tui.app import CanopyApp
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
-from wal.daemon import ensure_running
 from wal.link import Finder, Target
 from wal.merged import MergedSource
 from wal.paths import log_dir
+from wal.shipping.daemon import ensure_running
 
 FIRST_ROWS_SECONDS = 3.0
 """Cassandra is looked for after this time at the latest, whatever keeps the rows away."""

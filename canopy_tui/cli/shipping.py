@@ -17,7 +17,7 @@ from canopy_tui.cli.sync import EXIT_BACKLOG, EXIT_DRAINED, EXIT_REJECTED
 from canopy_tui.format import count, duration, plural
 
 if TYPE_CHECKING:
-    from wal.acks import Acks
+    from wal.reading.acks import Acks
     from wal.syncer import Outcome, Syncer
 
 GRACE_S = 10.0
@@ -54,7 +54,7 @@ class Progress:
 
 def ship_once(directory: Path) -> int:
     """Ship everything; returns the exit code. Waits for the syncer in the background if one runs."""
-    from wal import daemon
+    from wal.shipping import daemon
 
     lock = daemon.Lock(directory)
     if not _acquired(lock, directory):
@@ -74,15 +74,15 @@ def _acquired(lock: object, directory: Path) -> bool:
 
 def _make_syncer(directory: Path) -> Syncer:
     from wal.link import Finder
+    from wal.shipping.loop import connect, log_to_file
     from wal.syncer import Syncer
-    from wal.syncloop import connect, log_to_file
 
     log_to_file(directory)
     return Syncer(directory, connect, Finder(os.environ, Path.cwd()))
 
 
 def _ship(directory: Path) -> int:
-    from wal.syncloop import run
+    from wal.shipping.loop import run
 
     stop = threading.Event()
     syncer = _make_syncer(directory)
@@ -190,8 +190,8 @@ def _why(syncer: Syncer) -> str:
 
 def _wait_for_other(directory: Path) -> int:
     """Wait until the syncer that holds the lock has drained, or cannot."""
-    from wal import daemon
-    from wal.acks import Acks
+    from wal.reading.acks import Acks
+    from wal.shipping import daemon
 
     daemon.nudge(directory)
     acks, progress = Acks(directory), Progress()
@@ -242,8 +242,8 @@ def _conclude_other(acks: Acks) -> int:
 
 def watch(directory: Path) -> int:
     """Ship in the foreground until Ctrl-C, a line at every change; returns the exit code."""
-    from wal import daemon
-    from wal.syncloop import run
+    from wal.shipping import daemon
+    from wal.shipping.loop import run
 
     lock = daemon.Lock(directory)
     if not _acquired(lock, directory):

@@ -65,7 +65,7 @@ def _status(directory: Path, _follow: bool, as_json: bool) -> int:
 
 
 def _log(directory: Path, follow: bool, _json: bool) -> int:
-    from wal.daemon import LOG_FILE
+    from wal.shipping.daemon import LOG_FILE
 
     path = directory / LOG_FILE
     try:
@@ -96,7 +96,7 @@ def _print_added(path: Path, before: str) -> str:
 
 
 def _stop(directory: Path, _follow: bool, _json: bool) -> int:
-    from wal import daemon
+    from wal.shipping import daemon
 
     pid = daemon.holder(directory)
     if pid is None:

@@ -47,9 +47,9 @@ class View:
 
 def look(directory: Path) -> View:
     """Read it all: the log, ``state.db``, and who holds the lock."""
-    from wal import daemon
-    from wal.acks import Acks
     from wal.catalog import Catalog
+    from wal.reading.acks import Acks
+    from wal.shipping import daemon
 
     acks = Acks(directory)
     acks.poll()

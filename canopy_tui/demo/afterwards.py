@@ -10,8 +10,8 @@ from pathlib import Path
 from canopy_tui import format as fmt
 from canopy_tui.demo.crew import DemoError
 from canopy_tui.demo.place import KEYSPACE, NODE, Place
-from wal import daemon
 from wal.local import LocalSource
+from wal.shipping import daemon
 from wal.source import RunState
 
 SYNCER_SECONDS = 10.0

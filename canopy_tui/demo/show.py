@@ -23,8 +23,8 @@ from canopy_tui.demo.plan import LIVE, LIVE_SECONDS, SHORT
 from canopy_tui.demo.server import Server, Verbs
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
-from wal.daemon import ensure_running
 from wal.merged import MergedSource
+from wal.shipping.daemon import ensure_running
 
 Say = Callable[[str], None]
 

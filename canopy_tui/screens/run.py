@@ -28,7 +28,7 @@ from canopy_tui.widgets.run_head import RunHead
 from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
-from wal.goals import main_metric
+from wal.reading.goals import main_metric
 
 if TYPE_CHECKING:
     from canopy_tui.app import CanopyApp

@@ -33,10 +33,10 @@ from helpers.trainer import environment
 from canopy_tui.app import CanopyApp
 from canopy_tui.screens.run import RunScreen
 from canopy_tui.widgets.chart import Chart
-from wal import daemon
 from wal.link import Target
 from wal.merged import MergedSource
 from wal.settings import Settings
+from wal.shipping import daemon
 
 RECORDS = 40
 GAP_S = (0.4, 0.9)

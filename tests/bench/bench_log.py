@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from wal.record import packer
-from wal.segment import SCHEMA
-from wal.starting import Wishes
+from wal.segments.segment import SCHEMA
+from wal.training.starting import Wishes
 
 REPETITIONS = 5
 CALLS = 20_000
@@ -106,7 +106,7 @@ def _preemptions() -> int:
 
 def _one_round() -> tuple[float, float, float]:
     """(p50 of log(), p50 of the bare INSERT, p99.9 of log() calls not preempted), all in microseconds."""
-    from wal.current import start_run
+    from wal.training.current import start_run
 
     names = [f"train/metric_{i}" for i in range(FLOATS)]
     clock = time.perf_counter_ns

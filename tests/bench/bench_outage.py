@@ -18,9 +18,9 @@ from statistics import median
 from helpers.nodes import fresh_keyspace, running_node
 
 import wal
-from wal import daemon
 from wal.run import Run
 from wal.settings import Settings
+from wal.shipping import daemon
 
 REPETITIONS = 5
 CALLS = 2_000

@@ -28,9 +28,9 @@ from helpers.syncing import connect, make_syncer, target_of
 
 from wal.cassandra.session import Session
 from wal.cassandra.tables import CHUNK_BITS
-from wal.segment import read_records, segment_paths
+from wal.segments.segment import read_records, segment_paths
 from wal.settings import Settings
-from wal.shipping import WINDOW_MAX
+from wal.shipping.sending import WINDOW_MAX
 from wal.syncer import Syncer
 
 ROUNDS = 5

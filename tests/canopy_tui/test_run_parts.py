@@ -20,7 +20,7 @@ from canopy_tui.ladder import ladder_lines, rungs_of, snapshot_heading, snapshot
 from canopy_tui.listing import Piece
 from canopy_tui.runhead import flow, head_lines
 from canopy_tui.runlines import config_page, metric_heading, metric_line, storage_page
-from wal.pace import Pace
+from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunRow, RunState, StreamRow, TopologyRow
 from wal.summary import MetricSummary
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from uuid import UUID
 
 from helpers.screenlogs import SECOND_NS, LogWriter
-from wal.cursors import SegmentState, State
 from wal.record import Kind, pack_topology
+from wal.shipping.cursors import SegmentState, State
 
 LASTING_S = 192.0
 RECORDS = 1200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from wal.goals import goal_of
+from wal.reading.goals import goal_of
 from wal.record import uuid7
 from wal.source import MetricRow, RunRow, RunState
 from wal.summary import MetricSummary

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from helpers.syncing import connect, target_of
 from wal.record import Record
-from wal.segment import read_records, segment_paths, stream_dirs
+from wal.segments.segment import read_records, segment_paths, stream_dirs
 from wal.settings import Settings
 
 Key = tuple[UUID, UUID, int]

@@ -13,8 +13,8 @@ from unittest.mock import patch
 from uuid import UUID
 
 from wal.journal import Journal
-from wal.meta import Limits, RunInfo
 from wal.record import Kind, key_order, packer, uuid7
+from wal.segments.meta import Limits, RunInfo
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_790_000_000 * SECOND_NS
@@ -35,7 +35,7 @@ def run_id_at(started_ns: int, number: int) -> UUID:
 @contextmanager
 def on_host(name: str = HOST) -> Generator[None]:
     """Look at logs from a machine of that name: who died is known on the machine itself only."""
-    with patch("wal.liveness.host_name", lambda: name):
+    with patch("wal.segments.liveness.host_name", lambda: name):
         yield
 
 

@@ -75,9 +75,9 @@ class Trainer:
 
 
 def main() -> None:
-    from wal.current import start_run
-    from wal.meta import Limits
-    from wal.starting import Wishes
+    from wal.segments.meta import Limits
+    from wal.training.current import start_run
+    from wal.training.starting import Wishes
 
     log_dir, ack_file, records = sys.argv[1:4]
     fatal, nth = (sys.argv[4], int(sys.argv[5])) if len(sys.argv) > 4 else ("", 0)

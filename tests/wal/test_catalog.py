@@ -15,9 +15,9 @@ from helpers.logs import SECOND, START_NS, Ticking, log, make_run, open_journal,
 from helpers.waiting import eventually
 
 from wal.catalog import Catalog
+from wal.reading.streams import SILENCE_NS, StreamEntry
 from wal.record import uuid7
 from wal.source import RunState, SourceError
-from wal.streams import SILENCE_NS, StreamEntry
 
 
 def only(catalog: Catalog) -> StreamEntry:

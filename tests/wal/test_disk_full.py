@@ -12,10 +12,10 @@ from helpers.logs import make_run, open_journal
 from helpers.trainer import run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
-from wal import notice
 from wal.journal import Journal, Limits, read_meta, segment_paths
 from wal.record import Kind, packer
-from wal.spill import Spill
+from wal.segments import notice
+from wal.segments.spill import Spill
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +164,9 @@ def test_an_input_output_error_is_waited_out(tmp_path: Path, monkeypatch: pytest
 LIMITED = """
 import resource, sys, time
 from pathlib import Path
-from wal.current import start_run
-from wal.meta import Limits
-from wal.starting import Wishes
+from wal.training.current import start_run
+from wal.segments.meta import Limits
+from wal.training.starting import Wishes
 
 run = start_run(Path(sys.argv[1]), Wishes(project="p", name="n"), limits=Limits(tick_seconds=0.02))
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -196,9 +196,9 @@ def test_a_real_write_error_of_the_system(tmp_path: Path) -> None:
 NO_DESCRIPTORS = """
 import resource, sys, time
 from pathlib import Path
-from wal.current import start_run
-from wal.meta import Limits
-from wal.starting import Wishes
+from wal.training.current import start_run
+from wal.segments.meta import Limits
+from wal.training.starting import Wishes
 
 limits = Limits(records=20, tick_seconds=0.02)
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

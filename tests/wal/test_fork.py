@@ -112,9 +112,9 @@ def test_spawned_workers_join_the_run(tmp_path: Path) -> None:
 MANY_FORKS = """
 import os, signal, sys, threading
 from pathlib import Path
-from wal.current import start_run
-from wal.meta import Limits
-from wal.starting import Wishes
+from wal.training.current import start_run
+from wal.segments.meta import Limits
+from wal.training.starting import Wishes
 
 signal.alarm(100)  # a child that hangs inside SQLite is killed by it: its own is inherited as none
 limits = Limits(records=30, tick_seconds=0.005)

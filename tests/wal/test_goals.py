@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wal.goals import goal_of, main_metric, total_steps
+from wal.reading.goals import goal_of, main_metric, total_steps
 
 
 @pytest.mark.parametrize(

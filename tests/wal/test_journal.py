@@ -29,7 +29,7 @@ from wal.journal import (
     stream_dirs,
 )
 from wal.record import Kind, Record, canonical_bytes, digest, unpack_topology
-from wal.sealing import _PlainRecords  # pyright: ignore[reportPrivateUsage]
+from wal.segments.sealing import _PlainRecords  # pyright: ignore[reportPrivateUsage]
 from wal.summary import MetricSummary
 
 

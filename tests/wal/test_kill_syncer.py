@@ -17,8 +17,8 @@ from helpers.syncing import write_segments
 from helpers.trainer import environment
 from helpers.waiting import wait_until
 
-from wal import daemon
 from wal.settings import Settings
+from wal.shipping import daemon
 
 pytestmark = pytest.mark.kill
 

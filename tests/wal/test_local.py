@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wal.local import LocalSource
-from wal.points import no_points, segment_points, summarise
+from wal.reading.points import no_points, segment_points, summarise
 from wal.record import Kind, uuid7
 from wal.source import Points
 from wal.summary import MetricSummary

@@ -10,15 +10,15 @@ from helpers.logs import START_NS, log, make_run, open_journal, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wal.backlogage import LATE_S, MANY_RECORDS, BacklogAge
 from wal.catalog import Catalog
 from wal.local import LocalSource
-from wal.mergerows import extend_stream, merge_details, merge_rows, merge_runs, merge_streams
-from wal.pointcache import PointCache, StreamPoints, is_within, whole_prefix
-from wal.points import pick
-from wal.ranges import Ranges
-from wal.reach import Workers
+from wal.reading.backlogage import LATE_S, MANY_RECORDS, BacklogAge
+from wal.reading.mergerows import extend_stream, merge_details, merge_rows, merge_runs, merge_streams
+from wal.reading.pointcache import PointCache, StreamPoints, is_within, whole_prefix
+from wal.reading.points import pick
+from wal.reading.reach import Workers
 from wal.record import Kind, Record
+from wal.shipping.ranges import Ranges
 from wal.source import Points, RunDetail, RunState
 
 

@@ -19,18 +19,18 @@ from helpers.trainer import run_script
 from helpers.waiting import stream_records, streams_in
 
 import wal
-from wal import notice
-from wal.config import config_dict
-from wal.current import start_run
 from wal.journal import SegmentMeta, read_meta, segment_paths
-from wal.naming import default_project, next_number, rank_of, script_stem
-from wal.plain import clean
 from wal.record import Kind, Record, run_uuid, unpack_topology, uuid7
-from wal.report import closing_lines, delivered_records, opening_line, short_id, sparkline
 from wal.run import Run, exit_code_of
-from wal.segment import read_rows
-from wal.starting import Wishes
+from wal.segments import notice
+from wal.segments.plain import clean
+from wal.segments.segment import read_rows
 from wal.summary import MetricSummary
+from wal.training.config import config_dict
+from wal.training.current import start_run
+from wal.training.naming import default_project, next_number, rank_of, script_stem
+from wal.training.report import closing_lines, delivered_records, opening_line, short_id, sparkline
+from wal.training.starting import Wishes
 
 
 @pytest.fixture(autouse=True)
@@ -384,7 +384,7 @@ def test_numbers_count_per_project_and_script(tmp_path: Path) -> None:
 NUMBER = """
 import sys
 from pathlib import Path
-from wal.naming import next_number
+from wal.training.naming import next_number
 print(*[next_number(Path(sys.argv[1]), "p", "train") for _ in range(200)])
 """
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wal import notice
-from wal.convert import MAX_NAME, MAX_SHAPES, MAX_TEXT_BYTES, Converter, nanoseconds, whole_number
 from wal.record import unpack_body
+from wal.segments import notice
+from wal.training.convert import MAX_NAME, MAX_SHAPES, MAX_TEXT_BYTES, Converter, nanoseconds, whole_number
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +249,7 @@ def test_slow_devices_are_named(capsys: pytest.CaptureFixture[str], monkeypatch:
         now += 0.005
         return now
 
-    monkeypatch.setattr("wal.convert.time.perf_counter", clock)
+    monkeypatch.setattr("wal.training.convert.time.perf_counter", clock)
     converter = Converter()
     for _ in range(60):
         converter.pack({"loss": SlowTensor(1.0)})
@@ -299,4 +299,4 @@ def test_times_are_nanoseconds_or_datetimes() -> None:
 
 
 def test_nothing_of_numpy_is_needed() -> None:
-    assert "numpy" not in {name.partition(".")[0] for name in vars(sys.modules["wal.convert"])}
+    assert "numpy" not in {name.partition(".")[0] for name in vars(sys.modules["wal.training.convert"])}

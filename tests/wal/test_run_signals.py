@@ -12,10 +12,10 @@ import pytest
 from helpers.trainer import run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
-from wal.current import start_run
-from wal.meta import Limits
 from wal.run import Run
-from wal.starting import Wishes
+from wal.segments.meta import Limits
+from wal.training.current import start_run
+from wal.training.starting import Wishes
 
 INTERRUPTIONS = 300
 
@@ -61,9 +61,9 @@ def test_a_handler_that_logs_while_log_runs_neither_hangs_nor_loses(run: Run) ->
 INTERRUPTED = """
 import json, signal, sys
 from pathlib import Path
-from wal.current import start_run
-from wal.meta import Limits
-from wal.starting import Wishes
+from wal.training.current import start_run
+from wal.segments.meta import Limits
+from wal.training.starting import Wishes
 
 run = start_run(Path(sys.argv[1]), Wishes(project="p", name="n"), limits=Limits(records=200))
 armed = False

@@ -19,7 +19,7 @@ from wal.cassandra.store import CassandraStore, RunWrite, SegmentWrite
 from wal.cassandra.trouble import StoreError, classify
 from wal.cassandra.writes import CURVES_IN_LIST, from_milliseconds
 from wal.record import RUN_NAMESPACE, decode, digest, packer, uuid7
-from wal.segment import Rows
+from wal.segments.segment import Rows
 from wal.settings import Settings
 from wal.source import MetricRow, RunRow, RunState, StreamRow
 from wal.summary import MetricSummary

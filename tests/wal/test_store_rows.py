@@ -23,7 +23,7 @@ from wal.cassandra.rows import (
 )
 from wal.cassandra.tables import BODY_PIECE_BYTES, CHUNK_BITS
 from wal.record import CorruptRecord, Kind, key_order, pack_texts, pack_topology, packer
-from wal.segment import Rows
+from wal.segments.segment import Rows
 
 RUN, STREAM = UUID(int=1), UUID(int=2)
 BASE_US = 1_790_000_000_000_000

@@ -15,17 +15,17 @@ from helpers.syncing import write_segments
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wal.backlog import Backlog
-from wal.cursors import Doubt, SegmentState, State, StreamState
-from wal.doubts import QUIET_S, Doubts
 from wal.link import BACKOFF_LONGEST_S, GIVE_UP_S, PROBE_S, Backoff, Finder, Link, Target
-from wal.ranges import Ranges
 from wal.settings import Settings, resolve
-from wal.shipping import WINDOW_MAX, WINDOW_MIN, Window
+from wal.shipping.backlog import Backlog
+from wal.shipping.cursors import Doubt, SegmentState, State, StreamState
+from wal.shipping.doubts import QUIET_S, Doubts
+from wal.shipping.loop import LINGER_S, Patience
+from wal.shipping.ranges import Ranges
+from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Window
+from wal.shipping.unshipped import LIVE_BEHIND, LIVE_READ, Stream
 from wal.source import Connection
 from wal.syncer import Outcome
-from wal.syncloop import LINGER_S, Patience
-from wal.unshipped import LIVE_BEHIND, LIVE_READ, Stream
 
 pairs = st.tuples(st.booleans(), st.integers(0, 60), st.integers(0, 12))
 

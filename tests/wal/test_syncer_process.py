@@ -15,9 +15,9 @@ from helpers.scan import in_cassandra, in_log
 from helpers.trainer import environment
 from helpers.waiting import wait_until
 
-from wal import daemon
-from wal.acks import Acks
+from wal.reading.acks import Acks
 from wal.settings import Settings
+from wal.shipping import daemon
 
 GONE_S = 5.0
 COMMAND = [sys.executable, "-m", "wal.syncer", "--auto", "--cwd", "/"]
@@ -115,9 +115,9 @@ def test_an_upgraded_version_takes_over(tmp_path: Path) -> None:
     assert not daemon.is_newer("0.9.1", "0.9.1")
     assert daemon.running_version(tmp_path) == daemon.version()
     program = (
-        "import sys; from wal import daemon, syncloop\n"
+        "import sys; from wal.shipping import daemon, loop\n"
         "daemon.version = lambda: '999.0'\n"
-        "sys.exit(syncloop.main(['--auto', '--log-dir', sys.argv[1], '--cwd', '/']))"
+        "sys.exit(loop.main(['--auto', '--log-dir', sys.argv[1], '--cwd', '/']))"
     )
     new = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], env=env)
     old.communicate(timeout=30)
@@ -131,7 +131,7 @@ def test_it_is_not_started_in_a_test_or_where_it_is_switched_off(tmp_path: Path)
     assert not daemon.ensure_running(tmp_path)
     assert not daemon.wanted({"CANOPY_SYNC": "0"})
     program = (
-        "import sys; from pathlib import Path; from wal import daemon\n"
+        "import sys; from pathlib import Path; from wal.shipping import daemon\n"
         "print(daemon.ensure_running(Path(sys.argv[1])))"
     )
     run = [sys.executable, "-c", program, str(tmp_path)]

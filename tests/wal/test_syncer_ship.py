@@ -21,7 +21,7 @@ from wal.cassandra.server import Node
 from wal.cassandra.store import Batch
 from wal.journal import Journal, Limits, read_meta, segment_paths
 from wal.record import Kind, digest
-from wal.segment import read_records
+from wal.segments.segment import read_records
 from wal.settings import Settings
 from wal.source import Connection
 from wal.summary import MetricSummary
@@ -268,7 +268,7 @@ def test_a_schema_that_is_missing_parks_and_heals(tmp_path: Path, cassandra5: No
 
 @pytest.mark.parametrize("missing", ["fails at once", "is not configured"])
 def test_without_cassandra_nothing_is_lost_and_the_status_says_so(tmp_path: Path, missing: str) -> None:
-    from wal.acks import Acks
+    from wal.reading.acks import Acks
 
     write_run(tmp_path, [{"x": 1.0}] * 10)
     gone = missing == "fails at once"

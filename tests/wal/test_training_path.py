@@ -13,8 +13,8 @@ import pytest
 from helpers.trainer import ROOT, environment, run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
-from wal.filesystem import cost_of, file_system_of
 from wal.journal import read_meta, segment_paths
+from wal.training.filesystem import cost_of, file_system_of
 
 USES = """
 import sys, wal

@@ -30,7 +30,7 @@ class Reader(CatalogueReader):
     def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
         """The points of a metric in a stream after a seq. Empty for a metric that is not there; KeyError for
         an unknown run or stream. Only this metric's element of the map crosses the network."""
-        from wal.points import join
+        from wal.reading.points import join
 
         cql = (
             f"SELECT seq, kind, step, ts, values[?] FROM {self.keyspace}.training_metrics "
@@ -127,7 +127,7 @@ def _is_full(rows: _Rows) -> bool:
 def _points(rows: _Rows) -> Points:
     import numpy as np
 
-    from wal.points import no_points
+    from wal.reading.points import no_points
     from wal.source import Points
 
     found = [row for row in rows if row[4] is not None and row[1] == Kind.LOG]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from wal.cassandra.tables import BODY_PIECE_BYTES, CHUNK_BITS
+from wal.reading.topology import describe
 from wal.record import (
     DIGEST_BYTES,
     CorruptRecord,
@@ -24,8 +25,7 @@ from wal.record import (
     packer,
     unpack_body,
 )
-from wal.segment import Row, Rows
-from wal.topology import describe
+from wal.segments.segment import Row, Rows
 
 _BYTE, _INT, _LONG = struct.Struct(">b"), struct.Struct(">i"), struct.Struct(">q")
 _INT_MAX = (1 << 31) - 1

@@ -14,7 +14,7 @@ from wal.cassandra.rows import Batch, record_batches
 from wal.cassandra.session import Probe, Session, connect
 from wal.cassandra.trouble import StoreError
 from wal.cassandra.writes import CatalogueWriter, RunWrite, SegmentWrite
-from wal.segment import Rows
+from wal.segments.segment import Rows
 from wal.settings import Endpoint, Settings, load, resolve
 
 __all__ = ["Batch", "CassandraStore", "RunWrite", "SegmentWrite", "StoreError", "connect_store", "open_store"]

@@ -1,0 +1,1 @@
+"""What answers a screen: catalogue, points, and Cassandra within reach of a reader."""

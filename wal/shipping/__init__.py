@@ -1,0 +1,1 @@
+"""What the syncer is made of: lanes, window, cursors, announcements, the process."""

@@ -1,0 +1,189 @@
+"""From the log to batches: reads what the lanes hand out, bounded in rows and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wal import journal
+from wal.record import CorruptRecord
+from wal.shipping.backlog import Backlog
+from wal.shipping.doubts import Again, Doubts
+from wal.shipping.sending import Parcel, Shipper
+from wal.shipping.unshipped import Segment, Stream
+
+if TYPE_CHECKING:
+    from wal.cassandra.store import Batch, CassandraStore
+
+CHUNK_RECORDS = 1 << 10
+"""A read does not cross a partition of ``training_metrics``: so its batches are as large as they may be."""
+
+BATCH_BYTES = 32 * 1024
+"""One batch is one mutation; past this size it only loads the node's heap."""
+
+READ_BYTES = 1 << 20
+"""A segment with large records is read in smaller portions: this bounds the syncer's memory."""
+
+UNPACKABLE = (CorruptRecord, ValueError, OverflowError)
+"""What packing a record for the store raises when the record itself is the reason."""
+
+
+class Loader:
+    """Fills the shipper from the lanes. ``base`` gives a stream's base timestamp (µs), registering it first;
+    ``acknowledge`` is told of a parcel without a batch, ``reject`` of a record that cannot be packed."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        doubts: Doubts,
+        shipper: Shipper,
+        *,
+        base: Callable[[CassandraStore, Stream], int],
+        acknowledge: Callable[[Parcel], None],
+        reject: Callable[[Stream, int, str], None],
+    ) -> None:
+        self._backlog = backlog
+        self._doubts = doubts
+        self._shipper = shipper
+        self._base = base
+        self._acknowledge = acknowledge
+        self._reject = reject
+
+    def fill(self, store: CassandraStore, batch_rows: int) -> None:
+        """Read ahead what there is room for: live records first, then doubtful ones, then the backlog.
+
+        Raises what ``base`` raises; nothing that was taken is lost then.
+        """
+        while self._shipper.live_room > 0:
+            taken = self._backlog.next_live(self._shipper.live_room * batch_rows)
+            if taken is None:
+                break
+            self._load(store, batch_rows, *taken, live=True)
+        while self._shipper.room > 0:
+            limit = self._shipper.room * batch_rows
+            doubtful = self._doubts.take(limit)
+            if doubtful is not None:
+                self._load_again(store, batch_rows, *doubtful)
+                continue
+            taken = self._backlog.next_old(limit)
+            if taken is None:
+                break
+            self._load(store, batch_rows, *taken, live=False)
+
+    def _load_again(
+        self, store: CassandraStore, batch_rows: int, again: Again, first: int, last: int
+    ) -> None:
+        stream = self._backlog.streams.get(again.stream_id)
+        segment = stream.segments.get(again.segment) if stream else None
+        if stream is not None and segment is not None and segment.born:
+            self._load(store, batch_rows, stream, segment, first, last, live=False, again=again)
+        else:  # pruned or deleted meanwhile: there is nothing left to send
+            self._doubts.settle(again, first, last)
+
+    def _load(
+        self,
+        store: CassandraStore,
+        batch_rows: int,
+        stream: Stream,
+        segment: Segment,
+        first: int,
+        last: int,
+        *,
+        live: bool,
+        again: Again | None = None,
+    ) -> None:
+        """Read the beginning of a range and queue its batches; the rest of it goes back to its lane."""
+
+        def give_back(low: int, high: int) -> None:
+            if again is not None:
+                self._doubts.give_back(again, low, high)
+            else:
+                self._backlog.give_back(stream, low, high, live=live)
+
+        end = min(last, first | (CHUNK_RECORDS - 1), first + _rows_at_once(segment) - 1)
+        if end < last:
+            give_back(end + 1, last)
+        try:
+            base = self._base(store, stream)
+        except BaseException:
+            give_back(first, end)
+            raise
+        rows = self._read(stream, segment, first, end)
+        missing = first
+        for low, part in _runs(rows):
+            parcel = Parcel(stream, segment, low, low + len(part.rows) - 1, live, again)
+            self._queue(store, parcel, base, part, batch_rows)
+            if low > missing:
+                self._give_up(stream, segment, again, missing, low - 1)
+            missing = parcel.last_seq + 1
+        if missing <= end:
+            self._give_up(stream, segment, again, missing, end)
+
+    def _read(self, stream: Stream, segment: Segment, first: int, end: int) -> journal.Rows:
+        """The rows of a range, as far as they can be read. What cannot is named in ``stream.problems``."""
+        unreadable = end + 1  # the lowest seq that is known to be behind the damage
+        readable = first - 1
+        rows = journal.Rows({}, [])
+        while readable < unreadable - 1:
+            # The whole range at first; after a failure the middle, until the damage is between two records.
+            middle = end if unreadable > end else (readable + unreadable) // 2
+            try:
+                rows = journal.read_rows(segment.path, first - 1, middle - first + 1)
+            except FileNotFoundError:
+                return journal.Rows({}, [])
+            except (journal.CorruptSegment, PermissionError) as error:
+                stream.problems[segment.path] = str(error)
+                unreadable = middle
+            else:
+                readable = middle
+        return rows
+
+    def _queue(
+        self, store: CassandraStore, parcel: Parcel, base: int, rows: journal.Rows, batch_rows: int
+    ) -> None:
+        run_id, stream_id = parcel.stream.run_id, parcel.stream.stream_id
+        try:
+            batches = list(store.record_batches(run_id, stream_id, base, rows, batch_rows, BATCH_BYTES))
+        except UNPACKABLE:
+            batches: list[Batch] = []
+            for row in rows.rows:
+                one = journal.Rows(rows.keysets, [row])
+                try:
+                    batches += store.record_batches(run_id, stream_id, base, one, 1, BATCH_BYTES)
+                except UNPACKABLE as error:
+                    self._reject(parcel.stream, row[0], str(error))
+        self._shipper.put(parcel, batches)
+        if not batches:
+            self._acknowledge(parcel)
+
+    def _give_up(self, stream: Stream, segment: Segment, again: Again | None, first: int, last: int) -> None:
+        """Records that are not there or cannot be read: looked for again later, the others go on."""
+        if again is not None:
+            self._doubts.settle(again, first, last)
+            return
+        if segment.path.exists():
+            stream.problems.setdefault(segment.path, _lacking(segment.path, first, last))
+        stream.damaged.add(first, last)
+
+
+def _lacking(path: Path, first: int, last: int) -> str:
+    return f"{path} lacks the records {first} to {last}; the others are not affected"
+
+
+def _rows_at_once(segment: Segment) -> int:
+    """How many of a segment's records are about :data:`READ_BYTES`."""
+    records = max(segment.last_seq - segment.first_seq + 1, 1)
+    return max(1, READ_BYTES * records // max(segment.size_bytes, 1))
+
+
+def _runs(rows: journal.Rows) -> Iterator[tuple[int, journal.Rows]]:
+    """(first seq, rows) of each gapless run."""
+    found = rows.rows
+    if found and found[-1][0] - found[0][0] == len(found) - 1:  # always, unless a file was tampered with
+        yield found[0][0], rows
+        return
+    for _, group in groupby(enumerate(found), key=lambda item: item[1][0] - item[0]):
+        part = [row for _, row in group]
+        yield part[0][0], journal.Rows(rows.keysets, part)

@@ -1,0 +1,114 @@
+"""The syncer's own word on how it is doing: one row in ``state.db``, for the app and the command line."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+from wal.link import Link
+from wal.shipping.cursors import State
+from wal.shipping.daemon import version
+from wal.source import Connection
+
+BUSY_S = 1.0
+"""How often the row is written while numbers move."""
+
+IDLE_S = 30.0
+"""How often it is written when nothing changes: each time is an fsync, out of the idle budget."""
+
+RATE_S = 5.0
+RATE_STEP_S = 0.25
+"""The rate is the mean over this long, of counts taken this far apart."""
+
+CATCHING_UP = 1000
+"""Unshipped records from which the line says "catching up": fewer are what a live run has under way."""
+
+_URGENT = ("connection", "detail", "endpoint", "drained")
+
+
+class StatusWriter:
+    """Writes the status row when it says something new, or now and then."""
+
+    def __init__(self, state: State, clock_ns: Callable[[], int], monotonic: Callable[[], float]) -> None:
+        self._state = state
+        self._clock_ns = clock_ns
+        self._monotonic = monotonic
+        self._written: dict[str, object] = {}
+        self._written_at = -IDLE_S
+        self._since_ns = clock_ns()
+        self._connection: Connection | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+        self._version = version()
+
+    def update(
+        self,
+        link: Link,
+        *,
+        waiting: int,
+        again: int,
+        stored: int,
+        rejected: int,
+        problems: list[str],
+        drained: bool,
+    ) -> Connection:
+        """Put the row if it is due; returns the connection that it states."""
+        now = self._monotonic()
+        connection = link.connection
+        if connection is Connection.UP and waiting + again >= CATCHING_UP:
+            connection = Connection.CATCHING_UP
+        if connection is not self._connection:
+            self._connection, self._since_ns = connection, self._clock_ns()
+        row = self._describe(link, connection) | {
+            "waiting": waiting, "again": again, "stored": stored, "rejected": rejected, "problems": problems,
+            "drained": drained,
+            "rate": round(self._rate(now, stored), 1),
+        }  # fmt: skip
+        # What a reader must know at once, against numbers that may lag by a second.
+        urgent = any(row[key] != self._written.get(key) for key in _URGENT)
+        if urgent or now - self._written_at >= (BUSY_S if row != self._written else IDLE_S):
+            self._put(row, now)
+        return connection
+
+    def touch(self) -> None:
+        """Write the row at the next update: somebody waits for a word."""
+        self._written_at = -IDLE_S
+
+    def stopped(self) -> None:
+        """The syncer ends: nobody is sending any more."""
+        if self._written:
+            self._put(self._written | {"pid": 0, "rate": 0.0, "next_retry_ns": 0}, self._monotonic())
+
+    def _put(self, row: dict[str, object], now: float) -> None:
+        self._written, self._written_at = row, now
+        self._state.put_status(row | {"updated_ns": self._clock_ns()})
+
+    def _describe(self, link: Link, connection: Connection) -> dict[str, object]:
+        target, trouble = link.target, link.trouble
+        detail, remedy = (target.detail, target.remedy) if target is not None else ("", "")
+        if trouble is not None:
+            detail, remedy = trouble.sentence, trouble.remedy
+        pause_s = link.paused_until - self._monotonic()
+        retrying = trouble is not None and pause_s > 0
+        endpoint = target.endpoint if target is not None else None
+        return {
+            "connection": connection.value,
+            "detail": detail,
+            "remedy": remedy,
+            "endpoint": endpoint.label if endpoint is not None else "",
+            "keyspace": target.settings.keyspace if target is not None else "",
+            "since_ns": self._since_ns,
+            # Rounded: it must not make the row look new at every step.
+            "next_retry_ns": round(self._clock_ns() / 1e9 + pause_s) * 10**9 if retrying else 0,
+            "pid": os.getpid(),
+            "version": self._version,
+        }
+
+    def _rate(self, now: float, stored: int) -> float:
+        """Records acknowledged per second, over the last seconds."""
+        if not self._samples or now - self._samples[-1][0] >= RATE_STEP_S:
+            self._samples.append((now, stored))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_S:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (stored - before) / (now - then) if now > then else 0.0
