@@ -143,7 +143,7 @@ class Syncer:
             self._settle(reply)
         if self._shaken.is_set():
             self._shaken.clear()
-            self.doubts.lost()
+            self._distrust()
         if self._monotonic() >= self._look_at:
             self._look()
         store = self.link.tick()
@@ -295,6 +295,12 @@ class Syncer:
     def _on_lost(self) -> None:
         """The connection was given up: nothing that was acknowledged of late is certain."""
         self.shipper.recall()
+        self._distrust()
+        # Replies of the same moment are still to be settled: what they acknowledge is no more certain.
+        self._shaken.set()
+
+    def _distrust(self) -> None:
+        self.shipper.distrust()
         self.doubts.lost()
 
     def _acknowledge(self, parcel: Parcel) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,8 +23,8 @@ from wal.shipping.cursors import Doubt, SegmentState, State, StreamState
 from wal.shipping.doubts import QUIET_S, Doubts
 from wal.shipping.loop import LINGER_S, Patience
 from wal.shipping.ranges import Ranges
-from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Window
-from wal.shipping.unshipped import LIVE_BEHIND, LIVE_READ, Stream
+from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Parcel, Shipper, Window
+from wal.shipping.unshipped import LIVE_BEHIND, LIVE_READ, Segment, Stream
 from wal.source import Connection
 from wal.syncer import Outcome
 
@@ -249,6 +250,63 @@ def test_what_the_last_syncer_left_is_doubtful(tmp_path: Path) -> None:
     assert (first, last) == (101, 130)
     reborn.give_back(again, first, last)
     assert (reborn.take(100) or ())[1:] == (101, 150)
+
+
+def test_a_younger_note_of_the_same_moment_keeps_the_older_one_in_state_db(tmp_path: Path) -> None:
+    state, stream = State(tmp_path), uuid4()
+    doubts = Doubts(state, Monotonic(), lambda: START_NS)
+    doubts.note(stream, 1, 1, 50)
+    doubts.lost()
+    doubts.note(stream, 1, 51, 60)  # acknowledged by the node that came back
+    state.commit()
+    reborn = Doubts(State(tmp_path), Monotonic(), lambda: START_NS)
+    assert (reborn.take(100) or ())[1:] == (1, 60)
+
+
+# -- sending -----------------------------------------------------------------------------------------
+
+
+class Answering:
+    """A node that answers when it is told to: no real one can be killed between two acknowledgements."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, Callable[[object, Exception | None], None]]] = []
+
+    def send(self, batch: object, done: Callable[[object, Exception | None], None]) -> None:
+        self.asked.append((batch, done))
+
+    def acknowledge(self, *batches: str) -> None:
+        for batch, done in self.asked:
+            if batch in batches:
+                done(batch, None)
+        self.asked = [pair for pair in self.asked if pair[0] not in batches]
+
+
+def test_what_a_lost_node_acknowledged_of_a_parcel_goes_once_more(tmp_path: Path) -> None:
+    """The first batch of three was acknowledged when the node died: it may have died with the node."""
+    shipper, node, whole = Shipper(Monotonic()), Answering(), list[Parcel]()
+    stream = Stream(uuid4(), uuid4(), tmp_path, StreamState(uuid4(), uuid4()))
+    parcel = Parcel(stream, Segment(tmp_path / "000001.db", 1), 1, 300, live=False)
+    shipper.put(parcel, ["a", "b", "c"])  # type: ignore[list-item]
+
+    def settle() -> None:
+        for reply in shipper.collect():
+            shipper.delivered(reply.sending, whole.append)
+
+    shipper.pump(node)  # type: ignore[arg-type]
+    node.acknowledge("a")
+    settle()
+    shipper.recall()
+    shipper.distrust()
+    node.asked.clear()
+    shipper.pump(node)  # type: ignore[arg-type]
+    assert sorted(batch for batch, _ in node.asked) == ["a", "b", "c"]
+    node.acknowledge("b", "c")
+    settle()
+    assert whole == []
+    node.acknowledge("a")
+    settle()
+    assert whole == [parcel]
 
 
 # -- window and back-off -----------------------------------------------------------------------------

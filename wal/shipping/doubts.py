@@ -8,7 +8,7 @@ once more. Every write is idempotent, so that costs time and nothing else. The c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -80,12 +80,18 @@ class Doubts:
         """``first`` … ``last`` were acknowledged now."""
         mark = self._clock_ns() // MARK_NS
         key = (stream_id, segment, mark)
-        known = self._recent.get(key)
-        if known is not None:
-            first, last = min(first, known.doubt.first_seq), max(last, known.doubt.last_seq)
+        for known in self._of_mark(key):  # one row in state.db says it for all of them
+            first, last = min(first, known.first_seq), max(last, known.last_seq)
         doubt = Doubt(stream_id, segment, mark, first, last)
         self._recent[key] = _Recent(doubt, self._monotonic())
         self._state.put_doubt(doubt)
+
+    def _of_mark(self, key: tuple[UUID, int, int]) -> Iterator[Doubt]:
+        recent, again = self._recent.get(key), self._again.get(key[:2])
+        if recent is not None:
+            yield recent.doubt
+        if again is not None:
+            yield from (doubt for doubt in again.rows if doubt.mark == key[2])
 
     def lost(self) -> None:
         """The connection was lost: nothing acknowledged in the last minute is certain."""

@@ -7,8 +7,9 @@ The driver's callbacks only enqueue; everything here runs on the syncer's one th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,9 @@ class Parcel:
     live: bool
     again: Again | None = None
     pending: int = 0
+    delivered: list[Batch] = field(default_factory=list["Batch"])
+    """Acknowledged while others are pending: nothing is noted of them yet, so a lost connection makes them
+    go once more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +93,9 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self.live) + len(self.backlog)
+
+    def __iter__(self) -> Iterator[Sending]:
+        return chain(self.live, self.backlog)
 
     def put(self, sendings: Sequence[Sending]) -> None:
         for sending in sendings:
@@ -176,6 +183,14 @@ class Shipper:
             self.lanes.put_back(sending)
         self.in_flight.clear()
 
+    def distrust(self) -> None:
+        """A node is gone, and with it perhaps what it acknowledged last: parcels that are under way start
+        anew. (Those that were acknowledged whole are the doubts' business.)"""
+        for parcel in {sending.parcel for sending in (*self.in_flight, *self.lanes)}:
+            parcel.pending += len(parcel.delivered)
+            self.lanes.put([Sending(parcel, batch) for batch in parcel.delivered])
+            parcel.delivered.clear()
+
     def wait(self, seconds: float) -> None:
         """Sleep until a reply arrives, :meth:`wake` is called or the time is over."""
         if seconds <= 0 or self._arrived:
@@ -201,6 +216,8 @@ class Shipper:
         sending.parcel.pending -= 1
         if sending.parcel.pending == 0:
             acknowledge(sending.parcel)
+        else:
+            sending.parcel.delivered.append(sending.batch)
 
     def clear(self) -> None:
         """Forget everything: it will be read again."""
