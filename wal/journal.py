@@ -28,6 +28,7 @@ from wal.segments.liveness import (
     boot_id,
     drop_lock,
     forget_locks,
+    hold_lock,
     host_name,
     liveness,
     start_ticks,
@@ -199,6 +200,7 @@ class Journal(Appender):
 
     def _maintain(self) -> None:
         """One round of upkeep: once a second, and after each rotation."""
+        hold_lock(self._lock)
         if self._open[-1].is_gone():
             self._start_over()
         self._make_next()

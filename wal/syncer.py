@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from wal.link import Link, Target
 from wal.settings import Settings
@@ -77,6 +78,11 @@ class Outcome:
     drained: bool
     connection: Connection
     wake_in_s: float
+
+
+OWN_FAULT = ("write failure", "server error")
+"""Kinds of trouble that may be a batch's own fault, and in the end have it set aside. A time-out or an
+overload says nothing about the batch."""
 
 
 class Syncer:
@@ -245,7 +251,7 @@ class Syncer:
                 continue
             stream = Stream(run_id, stream_id, directory, remembered)
             stream.restore(self.state.segments(stream_id))
-            self.backlog.adopt(stream, now_ns)
+            self.backlog.adopt(stream, now_ns, doubtful=stream_id in self.doubts.streams)
             if self._monotonic() >= enough_at:
                 break
         now = self._monotonic()
@@ -255,10 +261,15 @@ class Syncer:
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S
             self.backlog.try_damaged(now_ns)
+            self.doubts.try_again(self._exists)
         if self.backlog.all_seen:
             quiet = now - self._grew_at >= QUIET_AFTER_S
             slowly = QUIET_LOOK_S if self.backlog.live else IDLE_LOOK_S
             self._look_at = now + (slowly if quiet else self.settings.flush_interval)
+
+    def _exists(self, stream_id: UUID, segment: int) -> bool:
+        """Whether a segment is still in the log directory. Looks at every run: for what is rarely asked."""
+        return any(self.log_dir.glob(f"*/{stream_id}/{segment:06d}.db"))
 
     # -- replies -------------------------------------------------------------------------------------
 
@@ -272,22 +283,22 @@ class Syncer:
             self.link.succeeded()
             self.shipper.delivered(sending, self._acknowledge)
             return
-        sending.attempts += 1
         target = self.link.target
         trouble = classify(
             reply.error,
             target.endpoint if target else None,
             target.settings if target else None,
             rows=len(sending.batch.rows),
-            attempt=sending.attempts,
+            attempt=sending.attempts + 1,
         )
+        sending.attempts += trouble.kind in OWN_FAULT
         if trouble.slow_down:
             self.shipper.window.shrink()
         if trouble.action is Action.SPLIT:
             self.shipper.split(sending)
         elif trouble.action is Action.PARK:
             self._reject(sending.parcel.stream, sending.batch.first_seq, trouble.sentence)
-            self.shipper.delivered(sending, self._acknowledge)
+            self.shipper.delivered(sending, self._acknowledge, set_aside=True)
         else:
             self.shipper.lanes.put_back(sending)
             self.link.failed(trouble)

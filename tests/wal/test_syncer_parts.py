@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from helpers.logs import SECOND, START_NS, Ticking, log, make_run, open_journal, write_run
@@ -219,6 +219,10 @@ class Monotonic:
         return self.now
 
 
+def anywhere(_stream: UUID, _segment: int) -> bool:
+    return True
+
+
 def test_an_acknowledgement_is_doubtful_until_it_was_quiet(tmp_path: Path) -> None:
     state, monotonic, stream = State(tmp_path), Monotonic(), uuid4()
     doubts = Doubts(state, monotonic, lambda: START_NS)
@@ -226,7 +230,7 @@ def test_an_acknowledgement_is_doubtful_until_it_was_quiet(tmp_path: Path) -> No
     monotonic.now += QUIET_S - 1
     doubts.clear()
     doubts.lost()
-    again, first, last = doubts.take(100) or pytest.fail("not doubtful")
+    again, first, last = doubts.take(100, anywhere) or pytest.fail("not doubtful")
     assert (first, last, doubts.waiting) == (1, 50, 50)
     doubts.note(stream, 1, 1, 50)
     doubts.settle(again, 1, 50)
@@ -234,7 +238,7 @@ def test_an_acknowledgement_is_doubtful_until_it_was_quiet(tmp_path: Path) -> No
     monotonic.now += QUIET_S
     doubts.clear()
     doubts.lost()
-    assert doubts.take(100) is None
+    assert doubts.take(100, anywhere) is None
     state.commit()
     assert state.doubts() == []
 
@@ -246,10 +250,52 @@ def test_what_the_last_syncer_left_is_doubtful(tmp_path: Path) -> None:
     state.commit()
     reborn = Doubts(State(tmp_path), Monotonic(), lambda: START_NS)
     assert reborn.streams == {stream}
-    again, first, last = reborn.take(30) or pytest.fail("not doubtful")
+    again, first, last = reborn.take(30, anywhere) or pytest.fail("not doubtful")
     assert (first, last) == (101, 130)
     reborn.give_back(again, first, last)
-    assert (reborn.take(100) or ())[1:] == (101, 150)
+    assert (reborn.take(100, anywhere) or ())[1:] == (101, 150)
+
+
+def test_a_doubt_waits_for_a_segment_that_is_not_open_and_ends_with_one_that_is_gone(tmp_path: Path) -> None:
+    doubts, stream = Doubts(State(tmp_path), Monotonic(), lambda: START_NS), uuid4()
+    doubts.note(stream, 1, 1, 50)
+    doubts.lost()
+    assert doubts.take(100, lambda *_: False) is None
+    assert doubts.waiting == 50
+    again, first, last = doubts.take(100, anywhere) or pytest.fail("not doubtful")
+    doubts.keep_unread(again, first, last)  # no permission to read it, just now
+    assert doubts.take(100, anywhere) is None
+    doubts.try_again(lambda *_: True)
+    assert (doubts.take(100, anywhere) or ())[1:] == (1, 50)
+    doubts.try_again(lambda *_: False)
+    assert doubts.waiting == 0
+
+
+def test_a_segment_that_becomes_readable_after_its_successors(tmp_path: Path) -> None:
+    directory = write_segments(tmp_path, [10, 10, 10])
+    run_id, stream_id = UUID(directory.parent.name), UUID(directory.name)
+    second = directory / "000002.db"
+    whole = second.read_bytes()
+    second.write_bytes(b"not a database" * 100)
+    stream = Stream(run_id, stream_id, directory, StreamState(stream_id, run_id))
+    stream.look(START_NS)
+    assert second in stream.problems
+    second.write_bytes(whole)
+    stream.try_damaged(START_NS)
+    taken = set[int]()
+    while pair := stream.take(live=True, limit=7) or stream.take(live=False, limit=7):
+        taken |= set(range(pair[1], pair[2] + 1))
+    assert taken == set(range(1, 31))
+
+
+def test_a_stream_that_cannot_be_listed_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    directory = write_segments(tmp_path, [5])
+    directory.with_name(str(uuid4())).write_text("a file where a directory is expected")
+    backlog = Backlog(tmp_path, include_offline=True)
+    for found_run, found, directory in backlog.find(START_NS):
+        backlog.adopt(Stream(found_run, found, directory, StreamState(found, found_run)), START_NS)
+    assert sum(stream.newest for stream in backlog.streams.values()) == 5
+    assert any("cannot be listed" in problem for problem in backlog.problems)
 
 
 def test_a_younger_note_of_the_same_moment_keeps_the_older_one_in_state_db(tmp_path: Path) -> None:
@@ -260,7 +306,7 @@ def test_a_younger_note_of_the_same_moment_keeps_the_older_one_in_state_db(tmp_p
     doubts.note(stream, 1, 51, 60)  # acknowledged by the node that came back
     state.commit()
     reborn = Doubts(State(tmp_path), Monotonic(), lambda: START_NS)
-    assert (reborn.take(100) or ())[1:] == (1, 60)
+    assert (reborn.take(100, anywhere) or ())[1:] == (1, 60)
 
 
 # -- sending -----------------------------------------------------------------------------------------

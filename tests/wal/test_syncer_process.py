@@ -123,6 +123,7 @@ def test_an_upgraded_version_takes_over(tmp_path: Path) -> None:
     old.communicate(timeout=30)
     assert old.returncode == 0
     wait_until(lambda: daemon.holder(tmp_path) == new.pid)
+    wait_until(lambda: status(tmp_path).get("pid") == new.pid)  # it listens to signals by then
     new.send_signal(signal.SIGTERM)
     assert new.wait(timeout=30) == 0
 

@@ -51,6 +51,15 @@ def take_lock(directory: Path) -> int:
     return descriptor
 
 
+def hold_lock(descriptor: int) -> None:
+    """Take the lock of :func:`take_lock` again, in case it was dropped: the kernel drops it when anything in
+    this process closes the file, say a script that copies the log directory. Costs one system call."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+    except OSError:
+        pass
+
+
 def drop_lock(directory: Path, descriptor: int) -> None:
     """Let go of a lock taken by :func:`take_lock`."""
     _own_locks.discard(str(directory / LOCK_NAME))

@@ -135,15 +135,17 @@ class Backlog:
                 self._known.add(stream_id)
                 self._unseen.append((UUID(name), stream_id, Path(directory, entry)))
 
-    def adopt(self, stream: Stream, now_ns: int) -> None:
-        """Take a stream in and look at it for the first time."""
+    def adopt(self, stream: Stream, now_ns: int, *, doubtful: bool = False) -> None:
+        """Take a stream in and look at it for the first time; an offline one only if it is asked for, or if
+        something that was sent of it is doubtful."""
         stream.look(now_ns)
         if stream.info is None and not stream.problems:
             # Half-born: its writer has made the directory and not the first segment. Seen again next time.
             self._known.discard(stream.stream_id)
             self._run_times[stream.directory.parent.name] = 0
             return
-        if stream.info is not None and stream.info.mode == "offline" and not self._include_offline:
+        offline = stream.info is not None and stream.info.mode == "offline"
+        if offline and not self._include_offline and not doubtful:
             return
         self.streams[stream.stream_id] = stream
         self._turn.append(stream.stream_id)

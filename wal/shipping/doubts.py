@@ -34,12 +34,14 @@ class _Recent:
 @dataclass(slots=True, eq=False)
 class Again:
     """What has to be sent again of one segment. ``todo`` is still to be handed out, ``left`` still to be
-    acknowledged; ``rows`` are the entries in ``state.db`` that this settles."""
+    acknowledged, ``unread`` could not be read just now; ``rows`` are the entries in ``state.db`` that this
+    settles."""
 
     stream_id: UUID
     segment: int
     todo: Ranges = field(default_factory=Ranges)
     left: Ranges = field(default_factory=Ranges)
+    unread: Ranges = field(default_factory=Ranges)
     rows: list[Doubt] = field(default_factory=list[Doubt])
 
     def add(self, doubt: Doubt) -> None:
@@ -115,11 +117,13 @@ class Doubts:
                 del self._recent[key]
                 self._state.clear_doubt(recent.doubt)
 
-    def take(self, limit: int) -> tuple[Again, int, int] | None:
-        """The next range to be sent again, at most ``limit`` records; None when there is none."""
+    def take(self, limit: int, is_open: Callable[[UUID, int], bool]) -> tuple[Again, int, int] | None:
+        """The next range to be sent again, at most ``limit`` records; None when there is none. Segments that
+        are not open (yet) keep their doubts."""
         for _ in range(len(self._order)):
-            again = self._again[self._order[0]]
-            pair = again.todo.take_first(limit)
+            place = self._order[0]
+            again = self._again[place]
+            pair = again.todo.take_first(limit) if is_open(*place) else None
             if pair is not None:
                 return again, *pair
             self._order.rotate(-1)
@@ -128,6 +132,20 @@ class Doubts:
     def give_back(self, again: Again, first: int, last: int) -> None:
         """What was taken could not be sent."""
         again.todo.add(first, last)
+
+    def keep_unread(self, again: Again, first: int, last: int) -> None:
+        """What was taken is there and could not be read."""
+        again.unread.add(first, last)
+
+    def try_again(self, exists: Callable[[UUID, int], bool]) -> None:
+        """Hand out once more what could not be read; forget the doubts of segments that are gone for good."""
+        for place, again in tuple(self._again.items()):
+            for first, last in again.unread:
+                again.todo.add(first, last)
+            again.unread = Ranges()
+            if not exists(*place):
+                for first, last in again.left:
+                    self.settle(again, first, last)
 
     def settle(self, again: Again, first: int, last: int) -> None:
         """``first`` … ``last`` were acknowledged again, or are not there any more."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from wal import journal
 from wal.record import CorruptRecord
@@ -63,7 +64,7 @@ class Loader:
             self._load(store, batch_rows, *taken, live=True)
         while self._shipper.room > 0:
             limit = self._shipper.room * batch_rows
-            doubtful = self._doubts.take(limit)
+            doubtful = self._doubts.take(limit, self._is_open)
             if doubtful is not None:
                 self._load_again(store, batch_rows, *doubtful)
                 continue
@@ -72,15 +73,17 @@ class Loader:
                 break
             self._load(store, batch_rows, *taken, live=False)
 
+    def _is_open(self, stream_id: UUID, number: int) -> bool:
+        stream = self._backlog.streams.get(stream_id)
+        segment = stream.segments.get(number) if stream else None
+        return segment is not None and segment.born
+
     def _load_again(
         self, store: CassandraStore, batch_rows: int, again: Again, first: int, last: int
     ) -> None:
-        stream = self._backlog.streams.get(again.stream_id)
-        segment = stream.segments.get(again.segment) if stream else None
-        if stream is not None and segment is not None and segment.born:
-            self._load(store, batch_rows, stream, segment, first, last, live=False, again=again)
-        else:  # pruned or deleted meanwhile: there is nothing left to send
-            self._doubts.settle(again, first, last)
+        stream = self._backlog.streams[again.stream_id]
+        segment = stream.segments[again.segment]
+        self._load(store, batch_rows, stream, segment, first, last, live=False, again=again)
 
     def _load(
         self,
@@ -161,7 +164,10 @@ class Loader:
     def _give_up(self, stream: Stream, segment: Segment, again: Again | None, first: int, last: int) -> None:
         """Records that are not there or cannot be read: looked for again later, the others go on."""
         if again is not None:
-            self._doubts.settle(again, first, last)
+            if segment.path.exists():
+                self._doubts.keep_unread(again, first, last)
+            else:  # pruned or deleted meanwhile: there is nothing left to send
+                self._doubts.settle(again, first, last)
             return
         if segment.path.exists():
             stream.problems.setdefault(segment.path, _lacking(segment.path, first, last))

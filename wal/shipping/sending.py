@@ -211,12 +211,15 @@ class Shipper:
         for piece in reversed(pieces):
             self.lanes.put_back(Sending(sending.parcel, piece))
 
-    def delivered(self, sending: Sending, acknowledge: Callable[[Parcel], None]) -> None:
-        """A batch is acknowledged or set aside; ``acknowledge`` is told when it was its parcel's last."""
+    def delivered(
+        self, sending: Sending, acknowledge: Callable[[Parcel], None], *, set_aside: bool = False
+    ) -> None:
+        """A batch is acknowledged, or set aside for good; ``acknowledge`` is told when it was its parcel's
+        last."""
         sending.parcel.pending -= 1
         if sending.parcel.pending == 0:
             acknowledge(sending.parcel)
-        else:
+        elif not set_aside:
             sending.parcel.delivered.append(sending.batch)
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ Looking costs a few ``stat`` calls: a segment is opened only when its size or ti
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +167,7 @@ class Stream:
             return False
         if time_ns == 0 or time_ns != self._listed_at:
             self._listed_at = time_ns
-            for path in journal.segment_paths(self.directory):
+            for path in self._list():
                 number = int(path.stem)
                 if number not in self.segments:
                     self.segments[number] = Segment(path, number)
@@ -180,6 +180,14 @@ class Stream:
                 changed |= self._read(segment)
         self._open = [segment for segment in self._open if segment.seal is None]
         return changed
+
+    def _list(self) -> list[Path]:
+        try:
+            return journal.segment_paths(self.directory)
+        except OSError as error:  # another user's, or no directory at all: the other streams go on
+            self._listed_at = -1
+            self.problems[self.directory] = f"{self.directory} cannot be listed: {error.strerror or error}"
+            return []
 
     def _read(self, segment: Segment) -> bool:
         try:
@@ -195,7 +203,8 @@ class Stream:
         self.problems.pop(segment.path, None)
         if not segment.born:
             segment.first_seq, segment.last_seq = meta.first_seq, meta.first_seq - 1
-            self._born.append(segment)
+            # Not always the last: a segment may become readable after its successors.
+            insort(self._born, segment, key=lambda born: born.first_seq)
         grown_from = segment.last_seq + 1
         segment.last_seq = max(segment.last_seq, last)
         segment.seal = meta.seal
@@ -244,7 +253,8 @@ class Stream:
         if pair is None:
             return None
         segment = self.segment_of(pair[0])
-        if segment is None:  # its file is gone since: nothing to read any more
+        if segment is None:  # its file is gone since, or cannot be read: looked for again later
+            self.damaged.add(*pair)
             return self.take(live=live, limit=limit)
         if pair[1] > segment.last_seq:
             lane.add(segment.last_seq + 1, pair[1])
@@ -265,7 +275,7 @@ class Stream:
         for first, last in self.damaged:
             self.todo.add(first, last)
         self.damaged = Ranges()
-        self._look_at_segments(now_ns)
+        self.revision += self._look_at_segments(now_ns)
 
     def acknowledge(self, segment: Segment, first: int, last: int) -> SegmentState:
         """Cassandra has ``first`` … ``last``. Returns the segment's cursor, which never goes back."""
