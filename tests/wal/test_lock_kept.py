@@ -10,12 +10,12 @@ from pathlib import Path
 from helpers.logs import log, open_journal
 from helpers.waiting import wait_until
 
-HELD = "import sys; from pathlib import Path; from wal.segments.liveness import lock_is_held as held\n"
+IMPORT = "import sys; from pathlib import Path; from wal.segments.liveness import lock_holder\n"
 
 
 def held_elsewhere(lock: Path) -> bool:
     """What another process is told of the lock."""
-    program = HELD + "sys.exit(0 if held(Path(sys.argv[1])) else 1)"
+    program = IMPORT + "sys.exit(lock_holder(Path(sys.argv[1])) is None)"
     root = Path(__file__).parents[2]
     return subprocess.run([sys.executable, "-c", program, str(lock)], cwd=root).returncode == 0
 
