@@ -158,13 +158,19 @@ def decode(seq: int, kind: int, names: Sequence[str], step: int, ts: int, body: 
     return Record(seq, known, step, ts, dict(zip(names, values, strict=True)), texts)
 
 
+MAX_TOPOLOGY_BYTES = 64 << 20
+"""Of its JSON: a hostile body must not take a reader's memory, and no writer keeps what no reader unpacks."""
+
+
 def pack_topology(topology: Mapping[str, object]) -> bytes:
     """Digest and compressed canonical JSON of a topology. Raises TypeError or ValueError: not JSON."""
     text = json.dumps(topology, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    if len(text) > MAX_TOPOLOGY_BYTES:
+        raise ValueError(f"a topology of {len(text) >> 20} MiB is too large to be kept")
     return blake2b(text, digest_size=DIGEST_BYTES).digest() + zlib.compress(text, 6)
 
 
-def unpack_topology(body: bytes, max_bytes: int = 64 << 20) -> dict[str, object]:
+def unpack_topology(body: bytes, max_bytes: int = MAX_TOPOLOGY_BYTES) -> dict[str, object]:
     """The topology of a body made by :func:`pack_topology`.
 
     Raises :class:`CorruptRecord` when the bytes do not match their digest or would unpack to more than

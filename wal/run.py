@@ -10,7 +10,8 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -29,9 +30,6 @@ from wal.training.config import Config, Summary
 from wal.training.convert import Converter, Packed, nanoseconds, whole_number
 from wal.training.report import closing_lines, delivered_records, opening_line
 from wal.training.starting import Start
-
-MAX_TOPOLOGY_BYTES = 64 << 20
-"""Compressed; what readers agree to unpack."""
 
 RETRY_SECONDS = 1.0
 """Between attempts of a forked child to start its stream on a disk that takes nothing."""
@@ -182,9 +180,6 @@ class Run:
                 notice.once("topology", "log_topology() takes a dictionary")
                 return None
             body = pack_topology(cast("dict[str, object]", plain))
-            if len(body) > MAX_TOPOLOGY_BYTES:
-                notice.once("topology size", f"a topology of {len(body) >> 20} MiB is too large to be kept")
-                return None
             return self._append(Kind.TOPOLOGY, ((), body), step, None)
         except Exception as error:  # noqa: BLE001 - never an exception into training
             notice.once("topology", f"log_topology() failed: {error!r}")
@@ -193,9 +188,11 @@ class Run:
     def alert(self, title: str, text: str = "", level: object = "INFO", **unknown: object) -> int | None:
         """Keep an alert beside the metrics."""
         ignore_unknown("alert", unknown)
-        level_text = text_of(getattr(level, "value", level))
-        texts = {"title": text_of(title), "text": text_of(text), "level": level_text}
-        return self._append(Kind.ALERT, ((), pack_texts(texts)), None, None)
+        with never_raising("alert()"):
+            level_text = text_of(getattr(level, "value", level))
+            texts = {"title": text_of(title), "text": text_of(text), "level": level_text}
+            return self._append(Kind.ALERT, ((), pack_texts(texts)), None, None)
+        return None
 
     def define_metric(
         self,
@@ -210,14 +207,15 @@ class Run:
         ``summary="min"`` or ``"max"`` says the goal too, as in scripts written for W&B.
         """
         ignore_unknown("define_metric", unknown)
-        wanted = _GOALS.get(goal or "") or _GOALS.get(summary or "")
-        if goal is not None and goal not in _GOALS:
-            notice.once(
-                f"goal {goal!r}", f"define_metric() knows the goals 'min' and 'max', not {goal!r:.40}"
-            )
-        step_name = text_of(step_metric) if step_metric is not None else None
-        definition: Mapping[str, str | None] = {"goal": wanted, "step_metric": step_name}
-        self._change(metrics={**self._info.metrics, text_of(name): definition})
+        with never_raising("define_metric()"):
+            wanted = _GOALS.get(text_of(goal or "")) or _GOALS.get(text_of(summary or ""))
+            if goal is not None and text_of(goal) not in _GOALS:
+                notice.once(
+                    f"goal {goal!r}", f"define_metric() knows the goals 'min' and 'max', not {goal!r:.40}"
+                )
+            step_name = text_of(step_metric) if step_metric is not None else None
+            definition: Mapping[str, str | None] = {"goal": wanted, "step_metric": step_name}
+            self._change(metrics={**self._info.metrics, text_of(name): definition})
 
     def _append(self, kind: Kind, packed: Packed, step: object, ts: object) -> int | None:
         journal = self._journal
@@ -238,9 +236,10 @@ class Run:
         return journal.append(kind, step, self._clock_ns() if ts is None else ts, *packed)
 
     def _record_summary(self, values: Mapping[str, Any]) -> None:
-        packed = self._converter.pack(dict(values))
-        if packed is not None:
-            self._append(Kind.SUMMARY, packed, None, None)
+        with never_raising("summary"):
+            packed = self._converter.pack(dict(values))
+            if packed is not None:
+                self._append(Kind.SUMMARY, packed, None, None)
 
     # -- what the user says about the run -----------------------------------------------------------
 
@@ -322,11 +321,12 @@ class Run:
             return
         code = exit_code or 0
         state = "failed" if code else "done"
-        journal.close(state, code)
-        if not self._silent:
-            delivered = delivered_records(self.log_dir, journal.stream_id)
-            for line in closing_lines(self.name, state, journal.last_seq, delivered, journal.summaries()):
-                notice.say(line)
+        with never_raising("finish()"):
+            journal.close(state, code)
+            if not self._silent:
+                delivered = delivered_records(self.log_dir, journal.stream_id)
+                for line in closing_lines(self.name, state, journal.last_seq, delivered, journal.summaries()):
+                    notice.say(line)
 
     def __enter__(self) -> Run:
         return self
@@ -338,6 +338,15 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r} of {self.project!r}, {self.run_id}>"
+
+
+@contextmanager
+def never_raising(call: str) -> Generator[None]:
+    """Keep what goes wrong inside out of training; it is said once on stderr."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - never an exception into training
+        notice.once(call, f"{call} failed: {error!r}")
 
 
 def exit_code_of(error: BaseException | None) -> int:

@@ -280,8 +280,16 @@ def test_a_directory_that_goes_away_is_noticed(
 def test_a_log_directory_that_cannot_come_back_makes_calls_wait(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "log", make_run(), limits=Limits(tick_seconds=0.02))
     log(journal, 0)
-    remove_at_once(tmp_path / "log")
-    (tmp_path / "log").write_text("a file is in the way")
+
+    def blocked() -> bool:
+        remove_at_once(tmp_path / "log")
+        try:
+            (tmp_path / "log").write_text("a file is in the way")
+        except IsADirectoryError:  # the journal was quicker and made a new one
+            return False
+        return True
+
+    wait_until(blocked)
     wait_until(lambda: log(journal, 1) is None)
     waiting = len(journal._spill)
     (tmp_path / "log").unlink()

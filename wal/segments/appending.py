@@ -19,6 +19,9 @@ from wal.segments.writing import INSERT, OpenSegment
 COMMIT_BYTES = 1300
 """What a commit of a small record adds to the write-ahead log (measured): one page and its frame."""
 
+LARGEST_STEP = (1 << 63) - 1
+"""What SQLite's integers hold."""
+
 DISK_TROUBLE = (sqlite3.Error, OSError, MemoryError)
 """What a disk that is full, broken or gone makes of a commit."""
 
@@ -57,7 +60,7 @@ class Appender:
         """
         with APPEND:
             if step is None:
-                step = self.last_step + 1
+                step = self.last_step + 1 if self.last_step < LARGEST_STEP else LARGEST_STEP
             if kind is Kind.LOG:
                 self.last_step = step
             if self._busy or self._failing or self._closed:

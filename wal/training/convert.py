@@ -258,7 +258,7 @@ def nanoseconds(value: object) -> int | None:
     """``value`` as nanoseconds since the epoch: an integer, or a datetime; else None."""
     if isinstance(value, datetime.datetime):
         try:
-            return int(value.timestamp() * 1e6) * 1000
+            value = int(value.timestamp() * 1e6) * 1000  # after the year 2262: more than SQLite's integers
         except (OverflowError, OSError, ValueError):
             return None
     return whole_number(value)
