@@ -257,6 +257,7 @@ class Syncer:
         now = self._monotonic()
         if self.backlog.look(now_ns):
             self._grew_at = now
+            self._count_at = now  # an outcome that does not know of them yet would call them shipped
         self.doubts.clear()
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S

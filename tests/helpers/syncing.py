@@ -35,7 +35,8 @@ def make_syncer(log_dir: Path, settings: Settings, **options: object) -> Syncer:
 
 
 def step_until(syncer: Syncer, reached: Callable[[Outcome], bool], deadline_s: float = DEADLINE_S) -> Outcome:
-    """Step until a condition holds; fails after the deadline."""
+    """Step until a condition holds of all that lies on disk now; fails after the deadline."""
+    syncer.nudge()  # else its first outcome may be of before its next look
     deadline = time.monotonic() + deadline_s
     while True:
         outcome = syncer.step()
