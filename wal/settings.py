@@ -6,28 +6,20 @@ known one, because a misspelt setting that is silently ignored costs an evening.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from wal.environment import CANOPY_VARIABLES, nearest, not_known, unknown_variables
 from wal.settings_parse import KEYS, Secret, SettingsError, Value, parse_keyspace, shown, variables
 
 __all__ = [
-    "CANOPY_VARIABLES", "Consistency", "Endpoint", "Secret", "Settings", "SettingsError", "Tls", "Ttl",
-    "check_variables", "find_file", "load", "parse_keyspace", "resolve",
+    "Consistency", "Endpoint", "Secret", "Settings", "SettingsError", "Tls", "Ttl", "check_variables",
+    "find_file", "load", "parse_keyspace", "resolve",
 ]  # fmt: skip
-
-CANOPY_VARIABLES = frozenset(
-    {
-        "CANOPY_CASSANDRA_VERSION", "CANOPY_CONFIG", "CANOPY_DIR", "CANOPY_MAVEN_REPOSITORY", "CANOPY_NODE",
-        "CANOPY_PROJECT", "CANOPY_RUN_ID", "CANOPY_SILENT", "CANOPY_SYNC",
-    }
-)  # fmt: skip
-"""Every CANOPY_* variable that any part of Canopy reads. CANOPY_TEST_* belongs to the tests."""
 
 _VARIABLE_PREFIXES = ("CANOPY_", "CASCOR_CASSANDRA_")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
@@ -151,13 +143,9 @@ def load(env: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Settin
 def check_variables(env: Mapping[str, str]) -> None:
     """Raise :class:`SettingsError` for a ``CANOPY_*`` or ``CASCOR_CASSANDRA_*`` variable nobody reads."""
     known = CANOPY_VARIABLES | set(variables().values())
-    for variable in sorted(env):
-        if variable.startswith("CANOPY_TEST_") or not variable.startswith(_VARIABLE_PREFIXES):
-            continue
-        if variable not in known:
-            raise SettingsError(
-                f"the environment variable {variable} is not known{_nearest(variable, known)}"
-            )
+    unknown = unknown_variables(env, known, _VARIABLE_PREFIXES)
+    if unknown:
+        raise SettingsError(not_known(unknown[0], known))
 
 
 def find_file(env: Mapping[str, str], cwd: Path) -> Path | None:
@@ -222,7 +210,7 @@ def _flatten(tree: Mapping[object, object], path: Path, env: Mapping[str, str]) 
             flat[str(name)] = _substitute(value, str(name), path, env)
     for key in flat:
         if key not in KEYS:
-            raise SettingsError(f"{path}: the key {key!r} is not known{_nearest(key, KEYS)}")
+            raise SettingsError(f"{path}: the key {key!r} is not known{nearest(key, KEYS)}")
     return {key: value for key, value in flat.items() if value.raw is not None}
 
 
@@ -237,14 +225,6 @@ def _substitute(value: object, key: str, path: Path, env: Mapping[str, str]) -> 
     missing = [match[1] for match in _REFERENCE.finditer(value) if not env.get(match[1]) and match[2] is None]
     text = _REFERENCE.sub(lambda match: env.get(match[1]) or match[2] or "", value)
     return Value(text, where, path.parent, is_text=True, unset=missing[0] if missing else None)
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    """The end of a sentence that says that ``name`` is not known."""
-    # A key of a section, written without its section, is nearer than any spelling.
-    close = [key for key in known if key.rpartition(".")[2] == name]
-    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f" (known are {', '.join(sorted(known))})."
 
 
 def _build(values: Mapping[str, Value], origin: str) -> Settings:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.trainer import run_script
 from helpers.waiting import stream_records, streams_in
 
 import wal
@@ -50,3 +51,18 @@ def test_a_topology_that_no_reader_would_unpack_is_not_kept(
     assert run.log_topology({"weights": "0" * MAX_TOPOLOGY_BYTES}) is None
     assert "too large to be kept" in capsys.readouterr().err
     assert run.log({"loss": 1.0}) == 1
+
+
+def test_a_misspelt_variable_is_named_once_with_the_nearest(tmp_path: Path) -> None:
+    script = """
+import sys, wal
+for name in ("one", "two"):
+    wal.init(project="p", name=name, dir=sys.argv[1]).finish()
+"""
+    finished = run_script(
+        script, str(tmp_path), CANOPY_PROJCT="mine", CANOPY_TEST_ANYTHING="1", CASCOR_DEMO_MODE="1"
+    )
+    assert (finished.returncode, finished.stdout) == (0, "")
+    assert finished.stderr.splitlines() == [
+        "canopy: the environment variable CANOPY_PROJCT is not known; did you mean CANOPY_PROJECT?"
+    ]

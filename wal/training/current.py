@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+from wal.environment import not_known, unknown_variables
 from wal.paths import log_dir as find_log_dir
 from wal.record import uuid7
 from wal.run import Run, exit_code_of, ignore_unknown, tag_tuple
@@ -72,6 +73,8 @@ def init(
     run cannot be started.
     """
     ignore_unknown("init", unknown)
+    for variable in unknown_variables(os.environ):
+        notice.once(f"variable {variable}", not_known(variable))
     if mode not in MODES:
         raise LogError(f"mode={mode!r} is not known: use one of {', '.join(MODES)}")
     if isinstance(resume, bool):
