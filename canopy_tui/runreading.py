@@ -14,6 +14,7 @@ from uuid import UUID
 import numpy as np
 
 from canopy_tui.charts.plot import Plot, plot, plot_columns
+from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunState, SourceError, StreamRow
 
@@ -21,19 +22,22 @@ if TYPE_CHECKING:
     from canopy_tui.charts.glyphs import Glyphs
     from wal.merged import MergedSource
     from wal.pyramid import Series
+    from wal.reading.runlook import RunLook
 
 
 WAIT_S = 1.5
-"""How long all charts of a reading together wait for Cassandra: what is not there by then is drawn from the
-log, and anew at the next reading."""
+"""How long all charts and rows of a reading together wait for Cassandra: what is not there by then is drawn
+from the log, and anew at the next reading."""
 
 
 class ChartRequest(NamedTuple):
-    """Charts to be drawn: these metrics, each in ``width`` × ``height`` cells."""
+    """Charts to be drawn: these metrics, each in ``width`` × ``height`` cells; and ``rows``, the metrics of
+    which only values and a sparkline are on the screen, the most wanted first."""
 
     metrics: tuple[str, ...]
     width: int
     height: int
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,15 @@ class DrawnMetric:
 class RunReading:
     """One run as it was when it was read, with the charts that ``request`` asked for.
 
-    ``problem`` is why some of them could not be drawn anew, as a sentence; those are the ones drawn before.
+    ``rows`` are the metrics on the screen, drawn or not, made from their points; they stand in ``detail``.
+    ``problem`` is why some charts could not be drawn anew, as a sentence; those are the ones drawn before.
     """
 
     detail: RunDetail
     pace: Pace | None
     request: ChartRequest
     drawn: Mapping[str, DrawnMetric] = field(default_factory=dict[str, DrawnMetric])
+    rows: Mapping[str, MetricRow] = field(default_factory=dict[str, MetricRow])
     problem: str = ""
 
 
@@ -68,45 +74,46 @@ def read_run(
 
     Raises what the source raises: KeyError for a run that is not there, SourceError.
     """
-    detail = source.run(run_id)
-    newest = newest_stream(detail.streams)
+    look = source.look(run_id)
+    newest = newest_stream(look.detail.streams)
     pace = source.recent(run_id, newest.stream_id) if newest is not None else None
     deadline = time.monotonic() + WAIT_S
     drawn: dict[str, DrawnMetric] = {}
     problem = ""
     for name in request.metrics:
         before = known.drawn.get(name) if known is not None else None
-        if name not in detail.metrics:
+        if name not in look.detail.metrics:
             continue
         try:
-            drawn[name] = _draw(source, detail, name, request, glyphs, before, deadline)
+            drawn[name] = _draw(look, name, request, glyphs, before, deadline)
         except SourceError as error:
             problem = str(error)
             if before is not None:
                 drawn[name] = before
-    metrics = {**detail.metrics, **{name: one.metric for name, one in drawn.items()}}
-    return RunReading(replace(detail, metrics=metrics), pace, request, drawn, problem)
+    rows = {name: one.metric for name, one in drawn.items()}
+    undrawn = [name for name in request.rows if name not in drawn]
+    rows |= point_rows(look, undrawn, deadline, known.rows if known is not None else {})
+    return RunReading(with_rows(look.detail, rows), pace, request, drawn, rows, problem)
 
 
 def _draw(
-    source: MergedSource,
-    detail: RunDetail,
+    look: RunLook,
     name: str,
     request: ChartRequest,
     glyphs: Glyphs,
     before: DrawnMetric | None,
     deadline: float,
 ) -> DrawnMetric:
-    run_id, steps, size = detail.row.run_id, step_range(detail), (request.width, request.height)
+    steps, size = step_range(look.detail), (request.width, request.height)
     wait_s = max(deadline - time.monotonic(), 0.0)
-    series = source.series(run_id, name, plot_columns(request.width, glyphs), steps, wait_s=wait_s)
+    series = look.series(name, plot_columns(request.width, glyphs), steps, wait_s=wait_s)
     try:
-        metric = source.metric(run_id, name, wait_s=0.0)  # the very points that were just waited for
+        metric = look.metric(name, wait_s=0.0)  # the very points that were just waited for
     except KeyError:
-        metric = detail.metrics[name]
+        metric = look.detail.metrics[name]
     if before is not None and before.series is series and (before.steps, before.size) == (steps, size):
-        return before if before.metric is metric else replace(before, metric=metric)
-    shown = series if detail.row.shipped else [_without_style(one) for one in series]
+        return before if before.metric == metric else replace(before, metric=metric)
+    shown = series if look.detail.row.shipped else [_without_style(one) for one in series]
     return DrawnMetric(metric, series, steps, size, plot(shown, *size, steps=steps, glyphs=glyphs))
 
 

@@ -28,6 +28,7 @@ from wal.reading.mergerows import (
 )  # fmt: skip
 from wal.reading.pace import WINDOW_S, Pace
 from wal.reading.reach import Reach, Workers
+from wal.reading.runlook import RunLook
 from wal.reading.runrows import stream_row
 from wal.reading.streams import StreamEntry
 from wal.record import Record
@@ -161,6 +162,14 @@ class MergedSource:
         """
         return self._run(run_id, 0.0)
 
+    def look(self, run_id: UUID) -> RunLook:
+        """One run with its metrics, all of one moment. Raises like :meth:`run`."""
+        return self._look_at(self.run(run_id))
+
+    def _look_at(self, detail: RunDetail) -> RunLook:
+        views = _stream_views(detail.streams, self._local_streams(detail.row.run_id))
+        return RunLook(detail, views, self._series_reader())
+
     def _run(self, run_id: UUID, age_s: float) -> RunDetail:
         """The same, where what Cassandra said may be ``age_s`` old."""
         try:
@@ -248,15 +257,8 @@ class MergedSource:
         return self._series_reader().series(self._views(run_id), metric, columns, steps, wait_s)
 
     def metric(self, run_id: UUID, name: str, *, wait_s: float = ANSWER_S) -> MetricRow:
-        """The metric's row made from the very points that :meth:`series` draws. KeyError when there is none.
-
-        :attr:`RunDetail.metrics` come from summaries, which cost nothing; this one shows what the points say.
-        """
-        known = self._run(run_id, DETAIL_S).metrics.get(name)
-        summary = self._series_reader().summary(self._views(run_id), name, wait_s)
-        if known is None or summary is None:
-            raise KeyError(name)
-        return MetricRow(name, known.goal, summary, known.order)
+        """As :meth:`wal.reading.runlook.RunLook.metric`, of the run as it is now."""
+        return self._look_at(self._run(run_id, DETAIL_S)).metric(name, wait_s=wait_s)
 
     def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
         """The points of a metric in a stream after a seq: Cassandra's, completed by the log's."""
@@ -308,23 +310,27 @@ class MergedSource:
         return self._reader
 
     def _views(self, run_id: UUID) -> list[StreamView]:
-        from wal.reading.seriesreader import StreamView
-
-        entries = {entry.stream_id: entry for entry in self._local_streams(run_id)}
-        whole = bool(entries) and not any(entry.problem for entry in entries.values())
+        entries = self._local_streams(run_id)
+        whole = bool(entries) and not any(entry.problem for entry in entries)
         listed = self._reach.look().get(run_id)
         if whole and (listed is None or listed.streams <= len(entries)):
-            rows = [stream_row(entry) for entry in entries.values()]
-        else:
-            rows = list(self._run(run_id, DETAIL_S).streams)
-        rows.sort(key=lambda row: (row.rank, row.started_ns, row.stream_id))
-        return [StreamView(row, entries.get(row.stream_id)) for row in rows]
+            return _stream_views([stream_row(entry) for entry in entries], entries)
+        return _stream_views(self._run(run_id, DETAIL_S).streams, entries)
 
     def _view(self, run_id: UUID, stream_id: UUID) -> StreamView:
         for view in self._views(run_id):
             if view.row.stream_id == stream_id:
                 return view
         raise KeyError(stream_id)
+
+
+def _stream_views(rows: Sequence[StreamRow], entries: Sequence[StreamEntry]) -> list[StreamView]:
+    """The streams rank by rank, oldest first, each with what the log has of it."""
+    from wal.reading.seriesreader import StreamView  # numpy: a list of runs works without it
+
+    here = {entry.stream_id: entry for entry in entries}
+    ordered = sorted(rows, key=lambda row: (row.rank, row.started_ns, row.stream_id))
+    return [StreamView(row, here.get(row.stream_id)) for row in ordered]
 
 
 def _read_run(store: CassandraStore, run_id: UUID, local_ids: frozenset[UUID]) -> RunDetail:

@@ -75,6 +75,7 @@ class ChartsPane(Container, can_focus=True):
         yield heading
         rows = LineList(cursor=True, id="metric-rows")
         rows.can_focus = False
+        self.watch(rows, "scroll_y", self._scrolled, init=False)
         yield rows
 
     # -- what is shown ------------------------------------------------------------------------------
@@ -99,7 +100,16 @@ class ChartsPane(Container, can_focus=True):
         box = self._layout.boxes[0]
         height = box.height - TITLE_ROWS - (1 if self._layout.footer else 0)
         names = tuple(metric.name for metric in self._page())
-        return ChartRequest(names, max(box.width, 1), max(height, 1))
+        return ChartRequest(names, max(box.width, 1), max(height, 1), self._rows_on_screen())
+
+    def _rows_on_screen(self) -> tuple[str, ...]:
+        """The main metric, whose best stands in the head, and the metrics whose rows can be seen."""
+        names = [metric.name for metric in self._metrics if metric.name == self._main]
+        box = self._layout.rows
+        if box is not None:
+            top = self.query_one("#metric-rows", LineList).scroll_offset.y
+            names += [metric.name for metric in self._metrics[top : top + box.height - 1]]
+        return tuple(dict.fromkeys(names))
 
     @property
     def note(self) -> str:
@@ -121,6 +131,9 @@ class ChartsPane(Container, can_focus=True):
 
     def on_resize(self) -> None:
         self._rearrange()
+
+    def _scrolled(self) -> None:
+        self.post_message(self.Wanted())
 
     def _rearrange(self) -> None:
         self._arrange()
