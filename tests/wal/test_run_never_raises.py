@@ -66,3 +66,60 @@ for name in ("one", "two"):
     assert finished.stderr.splitlines() == [
         "canopy: the environment variable CANOPY_PROJCT is not known; did you mean CANOPY_PROJECT?"
     ]
+
+
+WITHOUT_INIT = """
+import os, sys, wal
+if len(sys.argv) > 1:
+    os.chdir(sys.argv[1])
+    os.rmdir(sys.argv[1])
+%s
+assert wal.log({"loss": 1.0}) is None
+assert wal.log_topology({"units": 3}) is None
+assert wal.alert("title", "text") is None
+wal.define_metric("loss", goal="min")
+wal.config.lr = 0.1
+wal.config.update({"epochs": 3})
+assert (wal.config["lr"], wal.config.epochs, len(wal.config)) == (0.1, 3, 2)
+wal.summary["best"] = 0.5
+assert dict(wal.summary) == {"best": 0.5}
+wal.finish()
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["wal.log({'a': 1.0})", "wal.log_topology({})", "wal.alert('a')", "wal.define_metric('a')",
+     "wal.config.lr = 1", "wal.summary['a'] = 1; del wal.summary['a']"],
+)  # fmt: skip
+def test_without_a_log_that_can_be_written_nothing_is_kept_and_that_is_said_once(first: str) -> None:
+    finished = run_script(WITHOUT_INIT % first, CANOPY_DIR="/proc/nothing")
+    assert (finished.returncode, finished.stdout) == (0, ""), finished.stderr
+    (warning,) = finished.stderr.splitlines()
+    assert warning.startswith("canopy: nothing is kept: the log directory /proc/nothing cannot be written")
+
+
+@pytest.mark.parametrize("directory", ["~no-such-user/log", "relative"])
+def test_a_log_directory_that_cannot_even_be_named_is_one_sentence_too(
+    tmp_path: Path, directory: str
+) -> None:
+    deleted = tmp_path / "deleted"
+    deleted.mkdir()
+    finished = run_script(WITHOUT_INIT % "", str(deleted), CANOPY_DIR=directory)
+    assert (finished.returncode, finished.stdout) == (0, ""), finished.stderr
+    (warning,) = finished.stderr.splitlines()
+    assert warning.startswith("canopy: nothing is kept: the log directory")
+    assert "set CANOPY_DIR" in warning
+
+
+def test_a_run_can_be_started_after_one_that_could_not(tmp_path: Path) -> None:
+    script = """
+import sys, wal
+wal.log({"loss": 1.0})
+wal.init(project="p", dir=sys.argv[1])
+assert wal.log({"loss": 2.0}) == 1
+"""
+    finished = run_script(script, str(tmp_path), CANOPY_DIR="/proc/nothing")
+    assert finished.returncode == 0, finished.stderr
+    (stream,) = streams_in(tmp_path)
+    assert [record.values for record in stream_records(stream)] == [{"loss": 2.0}]

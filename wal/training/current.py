@@ -91,7 +91,7 @@ def init(
         config=settings, resume=resume,
     )  # fmt: skip
     finish()
-    run = start_run(find_log_dir(dir), wishes, mode=mode)
+    run = start_run(Path() if mode == "disabled" else _log_dir(dir), wishes, mode=mode)
     _process.run = run
     _process.started_runs += 1
     if mode != "disabled":
@@ -141,6 +141,15 @@ def start_run(
         raise LogError(
             f"the log directory {log_dir} cannot be written ({error}): set CANOPY_DIR, or dir=, to one that "
             "can"
+        ) from None
+
+
+def _log_dir(explicit: str | os.PathLike[str] | None) -> Path:
+    try:
+        return find_log_dir(explicit)
+    except (OSError, RuntimeError) as error:  # a working directory that is gone, a home that nobody knows
+        raise LogError(
+            f"the log directory cannot be found ({error}): set CANOPY_DIR, or dir=, to an absolute path"
         ) from None
 
 
@@ -218,22 +227,24 @@ def active() -> Run | None:
 
 
 def _run_or_new() -> Run:
-    """The run of this process, started now if there was none yet. Raises LogError."""
-    return _process.run if _process.run is not None else init()
+    """The run of this process, started now if there was none yet; where that fails, one that does nothing.
+
+    Nobody asked for a run here, so nobody would catch its error: that is said once, and training goes on.
+    """
+    if _process.run is not None:
+        return _process.run
+    try:
+        return init()
+    except Exception as error:  # noqa: BLE001 - never an exception into training
+        notice.once("no run", f"nothing is kept: {error}")
+        return init(mode="disabled")
 
 
 def log(
     data: Mapping[str, Any], step: int | None = None, ts: int | None = None, **unknown: object
 ) -> int | None:
     """:meth:`wal.run.Run.log` of this process' run, which is started if there was none."""
-    run = _process.run
-    if run is None:
-        try:
-            run = init()
-        except LogError as error:
-            notice.once("no run", f"log() keeps nothing: {error}")
-            return None
-    return run.log(data, step, ts, **unknown)
+    return (_process.run or _run_or_new()).log(data, step, ts, **unknown)
 
 
 def log_topology(topology: Mapping[str, Any], step: int | None = None) -> int | None:

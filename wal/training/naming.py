@@ -21,7 +21,7 @@ def default_project(environ: Mapping[str, str], directory: Path | None) -> str:
     if directory is None:
         return "default"
     for folder in (directory, *directory.parents):
-        if (folder / ".git").exists():
+        if os.path.exists(folder / ".git"):  # False, and no error, where it cannot be seen
             return folder.name or "default"
     return directory.name or "default"
 
