@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -25,12 +24,13 @@ from canopy_tui.inspector import (
     metric_lines,
 )
 from canopy_tui.listing import Listing, Piece, ascii_only
+from canopy_tui.pointrows import point_rows, with_rows
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
 from wal.source import SourceError
 
 if TYPE_CHECKING:
-    from wal.merged import MergedSource
+    from wal.reading.runlook import RunLook
     from wal.source import MetricRow, RunDetail, StreamRow
 
 WIDEST = 110
@@ -38,8 +38,8 @@ WIDEST = 110
 
 CHART_HEIGHT = 14
 
-MOST_POINTS = 200_000
-"""Points of a run that are read one by one: about a second's work."""
+PATIENCE_S = 20.0
+"""How long a command that prints once waits for the points of a run that Cassandra is reading."""
 
 
 @click.command()
@@ -56,36 +56,26 @@ def command(run: str, plain: bool, as_json: bool) -> None:
     with reading() as source:
         listing = Listing.of(source.runs(), View.load().main_metrics)
         row = pick_run(listing.rows, run)
+        main = listing.main_metrics.get(row.project, "")
         try:
-            detail = _with_points(source, source.run(row.run_id), listing)
+            look = source.look(row.run_id)
         except KeyError:
             raise click.ClickException("the run was deleted while it was being read.") from None
-        main = listing.main_metrics.get(row.project, "")
+        detail = _by_points(look, main)
         if as_json:
             click.echo(json.dumps(_as_dict(detail, listing), indent=1))
         else:
             unicode = not plain and unicode_ok()
-            print_lines(_page(source, detail, main, unicode), in_colour(plain))
+            print_lines(_page(look, detail, main, unicode), in_colour(plain))
 
 
-def _with_points(source: MergedSource, detail: RunDetail, listing: Listing) -> RunDetail:
-    """The run with its metrics made from their points, as the charts are; of a run with very many points only
-    the main metric's: the others keep their summaries, which the writer made."""
-    main = listing.main_metrics.get(detail.row.project)
-    metrics = dict(detail.metrics)
-    points = 0
-    for metric in in_order(detail.metrics, main):
-        points += metric.summary.n
-        if metric.name != main and points > MOST_POINTS:
-            break
-        try:
-            metrics[metric.name] = source.metric(detail.row.run_id, metric.name)
-        except (KeyError, SourceError):
-            continue
-    return replace(detail, metrics=metrics)
+def _by_points(look: RunLook, main: str) -> RunDetail:
+    """The run with its metrics made from their points, as the charts are."""
+    names = [metric.name for metric in in_order(look.detail.metrics, main)]
+    return with_rows(look.detail, point_rows(look, names, time.monotonic() + PATIENCE_S, {}))
 
 
-def _page(source: MergedSource, detail: RunDetail, main: str, unicode: bool) -> list[Line]:
+def _page(look: RunLook, detail: RunDetail, main: str, unicode: bool) -> list[Line]:
     columns = min(width() - 1, WIDEST)
     now_ns = time.time_ns()
     row, glyphs = detail.row, BRAILLE if unicode else ASCII
@@ -94,7 +84,7 @@ def _page(source: MergedSource, detail: RunDetail, main: str, unicode: bool) -> 
     if detail.metrics:
         metrics = in_order(detail.metrics, main)
         lines += [[], *metric_lines(row, metrics, columns, glyphs, unicode)]
-        lines += [[], *_chart(source, detail, metrics[0], columns, unicode)]
+        lines += [[], *_chart(look, metrics[0], columns, unicode)]
     if detail.config:
         lines += [[], [Piece("config", "muted")], *config_lines(detail.config, columns, unicode)]
     if detail.summary:
@@ -102,13 +92,14 @@ def _page(source: MergedSource, detail: RunDetail, main: str, unicode: bool) -> 
     return lines if unicode else [[Piece(ascii_only(text), tone) for text, tone in line] for line in lines]
 
 
-def _chart(
-    source: MergedSource, detail: RunDetail, metric: MetricRow, columns: int, unicode: bool
-) -> list[Line]:
+def _chart(look: RunLook, metric: MetricRow, columns: int, unicode: bool) -> list[Line]:
     """The chart of a metric under a line that says the same in words, for who cannot see it."""
     glyphs = BRAILLE if unicode else ASCII
-    series = source.series(detail.row.run_id, metric.name, columns * glyphs.columns)
-    chart = chart_lines(series, detail.row, columns, CHART_HEIGHT, glyphs, guides=False)
+    try:
+        series = look.series(metric.name, columns * glyphs.columns, wait_s=PATIENCE_S)
+    except SourceError as error:
+        return [[Piece(in_words(metric))], [], [Piece(f"no chart: {error}", "bad")]]
+    chart = chart_lines(series, look.detail.row, columns, CHART_HEIGHT, glyphs, guides=False)
     return [[Piece(in_words(metric))], [], *chart]
 
 
