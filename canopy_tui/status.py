@@ -16,16 +16,23 @@ def status_lines(status: StoreStatus, now_ns: int, width: int, failure: str = ""
 
     ``failure`` is why the last read of the screen failed.
     """
-    said = _connection(status, now_ns)
+    said, kept = _connection(status, now_ns), _kept(status)
     if failure:
         said = [Piece("not up to date", "bad"), Piece(f" · {fmt.clean(failure)} · "), *said]
     advice = [Piece(fmt.clean(text), "muted") for text in (status.remedy, _why(status)) if text]
     for place in range(len(advice) - 1, 0, -1):
         advice.insert(place, Piece(" · ", "muted"))
     if not advice:
-        return [said]
-    joined = [*said, Piece(" · ", "muted"), *advice]
-    return [joined] if sum(fmt.cells(piece.text) for piece in joined) <= width else [said, advice]
+        return [[*said, *kept]]
+    joined = [*said, *kept, Piece(" · ", "muted"), *advice]
+    if _cells(joined) <= width:
+        return [joined]
+    # A long sentence must not push out that nothing is lost.
+    return [[*said, *kept], advice] if _cells([*said, *kept]) <= width else [said, [*advice, *kept]]
+
+
+def _cells(pieces: list[Piece]) -> int:
+    return sum(fmt.cells(piece.text) for piece in pieces)
 
 
 def _connection(status: StoreStatus, now_ns: int) -> list[Piece]:
@@ -43,9 +50,11 @@ def _connection(status: StoreStatus, now_ns: int) -> list[Piece]:
             return [Piece("local only", "muted")]
         case Connection.OFFLINE:
             since = f" since {clock(status.since_ns, now_ns)}" if status.since_ns else ""
-            return [Piece(f"{where} ", "muted"), Piece(f"offline{since}", "bad"), *_kept(status)]
+            return [Piece(f"{where} ", "muted"), Piece(f"offline{since}", "bad")]
         case Connection.TROUBLE:
-            return [Piece(f"{where}: ", "muted"), Piece(detail or "in trouble", "bad"), *_kept(status)]
+            named = bool(status.endpoint) and status.endpoint in status.detail
+            trouble = Piece(detail or "in trouble", "bad")
+            return [trouble] if named else [Piece(f"{where}: ", "muted"), trouble]
 
 
 def _why(status: StoreStatus) -> str:
@@ -56,7 +65,7 @@ def _why(status: StoreStatus) -> str:
 
 def _kept(status: StoreStatus) -> list[Piece]:
     """What is not in Cassandra is not lost: it says where it is."""
-    if not status.unshipped:
+    if not status.unshipped or status.connection not in (Connection.OFFLINE, Connection.TROUBLE):
         return []
     return [Piece(f" · {fmt.plural(status.unshipped, 'record')} safe on disk")]
 

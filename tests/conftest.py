@@ -49,7 +49,9 @@ os.environ.update(
 _tests = Path(__file__).parent
 sys.path[:0] = [str(_tests.parent), str(_tests)]
 
-_NODE_FIXTURES = {"cassandra", "cassandra5", "cassandra41", "keyspace", "keyspace5", "own_node"}
+_NODE_FIXTURES = {
+    "cassandra", "cassandra5", "cassandra41", "cassandra_login", "keyspace", "keyspace5", "own_node",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,6 +80,15 @@ def cassandra5() -> Iterator[Node]:
 def cassandra41() -> Iterator[Node]:
     """A Cassandra 4.1 for the whole run. Leave it running: ``own_node`` is there to be killed."""
     yield from _shared_node("4.1")
+
+
+@pytest.fixture(scope="session")
+def cassandra_login() -> Iterator[Node]:
+    """A Cassandra 5.0 that asks for a login; it knows the user "cassandra" with the password "cassandra"."""
+    from helpers.nodes import running_node
+
+    with running_node(_scratch / "node-login", authenticator="PasswordAuthenticator") as node:
+        yield node
 
 
 @pytest.fixture(scope="session", params=["5.0", "4.1"])

@@ -237,8 +237,8 @@ class Link:
             store.close()
 
     def retry_now(self) -> None:
-        """Somebody says that it was mended: try at once."""
-        self.paused_until = 0.0
+        """Somebody says that it was mended: try at once, and read again where Cassandra is."""
+        self.paused_until = self._look_at = 0.0
 
     @property
     def awaits_tables(self) -> bool:

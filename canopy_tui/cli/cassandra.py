@@ -267,11 +267,14 @@ def schema(keyspace: str | None) -> None:
     """Make the tables, as far as they are missing, in the Cassandra in use. Nothing is changed or dropped."""
     from wal.cassandra import schema as tables
     from wal.cassandra.session import connect
-    from wal.settings import resolve
+    from wal.paths import log_dir
+    from wal.settings import parse_keyspace, resolve
+    from wal.shipping.daemon import nudge
 
     settings = _settings()
+    configured = settings.keyspace
     if keyspace:
-        settings = replace(settings, keyspace=keyspace)
+        settings = replace(settings, keyspace=parse_keyspace(keyspace))
     endpoint = resolve(settings)
     if endpoint is None:
         raise click.ClickException(
@@ -281,7 +284,18 @@ def schema(keyspace: str | None) -> None:
     session = connect(endpoint, settings)
     try:
         done = tables.create(session, settings)
+    except tables.SchemaMismatch as error:
+        differences = (f"{name}: {how}" for name, how in error.differences.items())
+        raise click.ClickException(
+            "\n  ".join((f"{error}", "Nothing was changed. How they differ:", *differences))
+        ) from None
     finally:
         session.close()
     for line in done or [f"The tables in {settings.keyspace} at {endpoint.label} are complete."]:
         click.echo(line)
+    if settings.keyspace != configured:
+        click.echo(
+            f"To ship there: keyspace: {settings.keyspace} in the settings file, or "
+            f"CASCOR_CASSANDRA_KEYSPACE={settings.keyspace}"
+        )
+    nudge(log_dir())  # a syncer that waits for the tables would look again within a minute

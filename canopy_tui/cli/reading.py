@@ -60,8 +60,14 @@ def _wait_for_cassandra(source: MergedSource, endpoint: Endpoint) -> None:
     status = source.status()
     if status.connection in (Connection.UP, Connection.CATCHING_UP):
         return
-    why = f": {status.detail}" if ready and status.detail else f" within {ANSWER_S:.0f} s."
-    click.echo(f"canopy: Cassandra {endpoint.label} did not answer{why}", err=True)
+    if (
+        ready and status.connection is Connection.TROUBLE
+    ):  # it answered, and somebody must act on what it said
+        said = f"{status.detail} {status.remedy}".rstrip()
+    else:
+        why = f": {status.detail}" if ready and status.detail else f" within {ANSWER_S:.0f} s."
+        said = f"Cassandra {endpoint.label} did not answer{why}"
+    click.echo(f"canopy: {said}", err=True)
     click.echo("canopy: what follows is what this machine has.", err=True)
 
 

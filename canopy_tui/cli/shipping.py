@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _ship(directory: Path) -> int:
         return outcome.drained or hope.is_over(outcome)
 
     try:
-        with _interrupts(syncer, stop):
+        with _signals(syncer, stop):
             outcome = run(syncer, finished, stop=stop)
     finally:
         progress.clear()
@@ -130,22 +131,24 @@ class _Hope:
         return now - self._since >= GRACE_S
 
 
-class _interrupts:
-    """Ctrl-C ends the loop after its step, once."""
+@contextmanager
+def _signals(syncer: Syncer, stop: threading.Event) -> Generator[None]:
+    """Ctrl-C, or who stops a service, ends the loop after its step; a nudge has it look and try again now."""
 
-    def __init__(self, syncer: Syncer, stop: threading.Event) -> None:
-        self._syncer, self._stop = syncer, stop
-        self._before: object = None
+    def on_stop(*_: object) -> None:
+        stop.set()
+        syncer.wake()
 
-    def __enter__(self) -> None:
-        def on_signal(*_: object) -> None:
-            self._stop.set()
-            self._syncer.wake()
+    def on_nudge(*_: object) -> None:
+        syncer.nudge()
 
-        self._before = signal.signal(signal.SIGINT, on_signal)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
+    before = {number: signal.signal(number, on_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, on_nudge)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _conclude(syncer: Syncer, outcome: Outcome, seconds: float) -> int:
@@ -255,7 +258,7 @@ def watch(directory: Path) -> int:
     syncer = _make_syncer(directory)
     click.echo(f"Shipping {directory} until Ctrl-C.")
     try:
-        with _interrupts(syncer, stop):
+        with _signals(syncer, stop):
             outcome = run(syncer, _narrator(syncer, lambda: lock.gone), stop=stop)
         if not lock.gone:
             syncer.close()

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.usefixtures("utc")
          "offline since 11:26 · 88 records safe on disk · start it: canopy cassandra up"),
         (StoreStatus(Connection.TROUBLE, "the password is wrong", "see the settings", "db:9042"),
          "Cassandra db:9042: the password is wrong · see the settings"),
+        (StoreStatus(Connection.TROUBLE, "Cassandra at db:9042 refused the user", "", "db:9042", unshipped=1),
+         "Cassandra at db:9042 refused the user · 1 record safe on disk"),
         (StoreStatus(Connection.LOCAL_ONLY, unshipped=9), "local only"),
     ],
 )  # fmt: skip
@@ -50,6 +52,15 @@ def test_the_remedy_has_a_line_of_its_own_where_it_does_not_fit() -> None:
     )
     assert said(status, 60) == (
         "Cassandra offline · 88 records safe on disk\nstart it: canopy cassandra up · the node is stopped"
+    )
+
+
+def test_a_long_sentence_leaves_room_to_say_that_nothing_is_lost() -> None:
+    status = StoreStatus(
+        Connection.TROUBLE, "no node of it is in dc9", "Set local_dc.", "db:9042", unshipped=88
+    )
+    assert said(status, 50) == (
+        "Cassandra db:9042: no node of it is in dc9\nSet local_dc. · 88 records safe on disk"
     )
 
 

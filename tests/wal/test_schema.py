@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.nodes import settings_for
+from helpers.seedtables import SEED_TABLES, make_keyspace
 
 from wal.cassandra import schema
 from wal.cassandra.session import Session, connect
@@ -15,42 +16,6 @@ from wal.cassandra.store import open_store
 from wal.cassandra.tables import SCHEMA_VERSION, TABLES
 from wal.cassandra.trouble import Action, StoreError
 from wal.settings import Settings, Ttl, resolve
-
-# Step 3 of the seed, in the keyspace that the settings name.
-SEED_TABLES = """
-CREATE TABLE IF NOT EXISTS training_metrics (
-  run_id UUID,
-  timestamp TIMESTAMP,
-  epoch INT,
-  train_loss DOUBLE,
-  train_accuracy DOUBLE,
-  val_loss DOUBLE,
-  val_accuracy DOUBLE,
-  learning_rate DOUBLE,
-  PRIMARY KEY ((run_id), timestamp)
-) WITH CLUSTERING ORDER BY (timestamp DESC);
-CREATE TABLE IF NOT EXISTS network_topology (
-  run_id UUID,
-  timestamp TIMESTAMP,
-  epoch INT,
-  input_size INT,
-  output_size INT,
-  hidden_units INT,
-  total_parameters INT,
-  topology_json TEXT,
-  PRIMARY KEY ((run_id), timestamp)
-) WITH CLUSTERING ORDER BY (timestamp DESC);
-CREATE TABLE IF NOT EXISTS training_runs (
-  run_id UUID PRIMARY KEY,
-  start_time TIMESTAMP,
-  end_time TIMESTAMP,
-  status TEXT,
-  dataset_name TEXT,
-  config_json TEXT,
-  final_loss DOUBLE,
-  final_accuracy DOUBLE
-);
-"""
 
 
 def opened(settings: Settings) -> Session:
@@ -95,14 +60,6 @@ def described(session: Session, keyspace: str) -> list[tuple[Any, ...]]:
         [keyspace],
     )
     return sorted(map(repr, columns + tables))
-
-
-def make_keyspace(session: Session, keyspace: str, *tables: str) -> None:
-    """A keyspace that somebody else made, with these tables."""
-    replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
-    session.driver.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
-    for table in tables:
-        session.driver.execute(f"CREATE TABLE {keyspace}.{table}")
 
 
 def replication_of(session: Session, keyspace: str) -> dict[str, str]:
@@ -204,22 +161,21 @@ def test_more_replicas_than_nodes_are_refused(session: Session, settings: Settin
 def test_tables_of_the_seeds_own_shape_are_left_alone(cassandra: Any) -> None:
     settings = settings_for(cassandra)
     session = opened(settings)
-    statements = [text.partition("EXISTS ")[2] for text in SEED_TABLES.split(";") if text.strip()]
-    make_keyspace(session, settings.keyspace, *statements)
+    make_keyspace(session, settings.keyspace, *SEED_TABLES)
     before = described(session, settings.keyspace)
     for act in (lambda: schema.create(session, settings), lambda: schema.check(session, settings.keyspace)):
         with pytest.raises(schema.SchemaMismatch) as caught:
             act()
         error = caught.value
-        assert set(error.tables) == {"training_metrics", "network_topology", "training_runs"}
         assert error.trouble.action is Action.STOP
-        for said in (
-            "training_metrics: its key is ((run_id), timestamp DESC), not ((run_id, stream, chunk), seq)",
-            "training_runs: it has no column project",
-            "nothing was changed",
-            "--keyspace NAME",
-        ):
-            assert said in str(error)
+        assert str(error) == (
+            f"The keyspace {settings.keyspace} holds tables of another shape: training_metrics, "
+            "network_topology, training_runs. Use another keyspace: canopy cassandra schema --keyspace NAME"
+        )
+        assert error.differences["training_metrics"] == (
+            "its key is ((run_id), timestamp DESC), not ((run_id, stream, chunk), seq)"
+        )
+        assert error.differences["training_runs"] == "it has no column project"
     assert described(session, settings.keyspace) == before
     with pytest.raises(schema.SchemaMismatch):
         open_store(session.endpoint, settings)
@@ -252,7 +208,7 @@ def test_any_difference_is_named(session: Session, settings: Settings, table: st
     before = described(session, settings.keyspace)
     with pytest.raises(schema.SchemaMismatch) as caught:
         schema.create(session, settings)
-    assert said in str(caught.value)
+    assert said in "".join(f"{table}: {how}" for table, how in caught.value.differences.items())
     assert described(session, settings.keyspace) == before
 
 

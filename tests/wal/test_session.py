@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.nodes import running_node, settings_for
+from helpers.nodes import settings_for
 
 from wal.cassandra.session import READ_TIMEOUT_S, accepts_connections, connect
 from wal.cassandra.store import open_store
@@ -167,19 +167,18 @@ def test_a_login_is_given_when_the_node_does_not_ask_for_one(cassandra5: Any) ->
     connect(endpoint_of(settings), settings, timeout=PATIENCE_S).close()
 
 
-def test_a_wrong_password_is_a_sentence_and_the_right_one_connects(tmp_path: Path) -> None:
-    with running_node(tmp_path / "node", authenticator="PasswordAuthenticator") as node:
-        settings = settings_for(node)
-        error = trouble_of(settings, timeout=PATIENCE_S)
-        assert (error.trouble.action, error.trouble.kind) == (Action.STOP, "authentication")
-        assert "asks for a login, and none is configured" in str(error)
-        wrong = replace(settings, username="cassandra", password=Secret("hunter2"))
-        error = trouble_of(wrong, timeout=PATIENCE_S)
-        assert "refused the user 'cassandra'" in str(error)
-        assert "CASSANDRA_PASSWORD" in str(error)
-        assert "hunter2" not in str(error)
-        right = replace(wrong, password=Secret("cassandra"))
-        connect(endpoint_of(right), right, timeout=PATIENCE_S).close()
+def test_a_wrong_password_is_a_sentence_and_the_right_one_connects(cassandra_login: Any) -> None:
+    settings = settings_for(cassandra_login)
+    error = trouble_of(settings, timeout=PATIENCE_S)
+    assert (error.trouble.action, error.trouble.kind) == (Action.STOP, "authentication")
+    assert "asks for a login, and none is configured" in str(error)
+    wrong = replace(settings, username="cassandra", password=Secret("hunter2"))
+    error = trouble_of(wrong, timeout=PATIENCE_S)
+    assert "refused the user 'cassandra'" in str(error)
+    assert "CASSANDRA_PASSWORD" in str(error)
+    assert "hunter2" not in str(error)
+    right = replace(wrong, password=Secret("cassandra"))
+    connect(endpoint_of(right), right, timeout=PATIENCE_S).close()
 
 
 def test_a_statement_that_the_server_refuses_is_a_sentence(cassandra5: Any) -> None:

@@ -6,7 +6,7 @@ one of them later; so nothing that ships or reads ever creates one: they only :f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wal.cassandra.session import Session
@@ -29,11 +29,11 @@ class SchemaNewer(StoreError):
 
 
 class SchemaMismatch(StoreError):
-    """A table of the same name and another shape is there; ``tables`` names the ones that differ."""
+    """Tables of the same names and another shape are there; ``differences`` says how, by table."""
 
-    def __init__(self, trouble: Trouble, tables: tuple[str, ...]) -> None:
+    def __init__(self, trouble: Trouble, differences: Mapping[str, str]) -> None:
         super().__init__(trouble)
-        self.tables = tables
+        self.differences = differences
 
 
 def check(session: Session, keyspace: str) -> None:
@@ -181,14 +181,9 @@ def _key_text(partition: Sequence[str], clustering: Sequence[tuple[str, bool]]) 
 
 
 def _mismatch(keyspace: str, differing: dict[str, str]) -> SchemaMismatch:
-    listed = "; ".join(f"{name}: {reason}" for name, reason in differing.items())
-    sentence = (
-        f"The keyspace {keyspace} holds other tables of the same names, nothing was changed ({listed})."
-    )
-    remedy = (
-        "Use another keyspace: canopy cassandra schema --keyspace NAME, and keyspace: NAME in the settings."
-    )
-    return SchemaMismatch(_trouble("schema mismatch", sentence, remedy), tuple(differing))
+    sentence = f"The keyspace {keyspace} holds tables of another shape: {', '.join(differing)}."
+    remedy = "Use another keyspace: canopy cassandra schema --keyspace NAME"
+    return SchemaMismatch(_trouble("schema mismatch", sentence, remedy), differing)
 
 
 def _newer(keyspace: str, version: int) -> SchemaNewer:
