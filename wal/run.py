@@ -28,6 +28,7 @@ from wal.segments.spill import gap_call
 from wal.segments.writing import Connect
 from wal.training.config import Config, Summary
 from wal.training.convert import Converter, Packed, nanoseconds, whole_number
+from wal.training.ending import exit_code_of
 from wal.training.report import closing_lines, delivered_records, opening_line
 from wal.training.starting import Start
 
@@ -347,15 +348,6 @@ def never_raising(call: str) -> Generator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - never an exception into training
         notice.once(call, f"{call} failed: {error!r}")
-
-
-def exit_code_of(error: BaseException | None) -> int:
-    """The exit code that an exception at the top of a program stands for; 0 for none."""
-    if error is None:
-        return 0
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def tag_tuple(tags: object) -> tuple[str, ...]:

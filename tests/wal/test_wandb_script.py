@@ -145,17 +145,30 @@ def test_what_canopy_does_not_have_is_said_in_a_sentence() -> None:
         ("wal.finish(exit_code=3)", "failed", 3),
         ("wal.finish()", "done", 0),
         ("pass", "done", 0),
+        ("sys.exit(3)", "failed", 3),
+        ("sys.exit(-1)", "failed", 255),
+        ("sys.exit('out of data')", "failed", 1),
+        ("sys.exit(0)", "done", 0),
+        ("sys.exit()", "done", 0),
+        ("sys.exit(None)", "done", 0),
+        ("try: sys.exit(3)\nfinally: print('finally')", "failed", 3),
+        ("try: sys.exit(3)\nexcept SystemExit: print('caught')", "done", 0),
+        ("try: sys.exit(3)\nexcept SystemExit: raise ValueError", "failed", 1),
+        ("t = threading.Thread(target=sys.exit, args=(3,))\nt.start(); t.join()", "done", 0),
+        ("signal.signal(10, lambda *_: sys.exit(5))\nsignal.raise_signal(10)", "failed", 5),
+        ("with wal.init(project='p') as run:\n run.log({'loss': 1.0})\n raise SystemExit(3)", "failed", 3),
     ],
 )
 def test_how_a_process_ends_is_how_its_run_ends(tmp_path: Path, ending: str, state: str, code: int) -> None:
-    script = f"import wal\nwal.init(project='p')\nwal.log({{'loss': 1.0}})\n{ending}"
+    script = f"import signal, sys, threading, wal\nwal.init(project='p')\nwal.log({{'loss': 1.0}})\n{ending}"
     finished = run_script(script, CANOPY_DIR=str(tmp_path))
     if ending.startswith("raise"):
         assert ending.removeprefix("raise ").partition("(")[0] in finished.stderr, (
             "its traceback is still shown"
         )
-    (stream,) = streams_in(tmp_path)
-    end = newest_meta(stream).end
+    if ending.startswith("sys.exit"):
+        assert finished.returncode == code
+    end = newest_meta(streams_in(tmp_path)[-1]).end
     assert end is not None
     assert (end.state, end.exit_code, end.last_seq) == (state, code, 1)
 

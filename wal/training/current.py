@@ -5,28 +5,26 @@ Standard library only.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from wal.environment import not_known, unknown_variables
 from wal.paths import log_dir as find_log_dir
 from wal.record import uuid7
-from wal.run import Run, exit_code_of, ignore_unknown, tag_tuple
+from wal.run import Run, ignore_unknown, tag_tuple
 from wal.segments import notice
 from wal.segments.meta import Limits, LogError
 from wal.segments.plain import text_of
 from wal.segments.writing import Connect
 from wal.shipping.daemon import ensure_running
 from wal.training.config import config_dict
+from wal.training.ending import at_exit
 from wal.training.filesystem import cost_of
 from wal.training.naming import default_project, working_directory
 from wal.training.starting import RESUME, RUN_ID_VARIABLE, Wishes, choose, unwritten
@@ -41,7 +39,6 @@ class _Process:
     def __init__(self) -> None:
         self.run: Run | None = None
         self.started_runs = 0
-        self.exit_code = 0
         self.hooked = False
         self.exported: tuple[int, dict[str, str]] = (0, {})
         self.inherited: dict[str, str | None] = {}
@@ -96,7 +93,7 @@ def init(
     _process.started_runs += 1
     if mode != "disabled":
         _export(run)
-        _hook_exit()
+        _end_with_process()
         cost = cost_of(run.log_dir)
         if cost is not None:
             notice.once(f"file system {run.log_dir}", cost)
@@ -197,24 +194,10 @@ def _start_syncer(log_dir: Path) -> None:
         notice.once("syncer", f"the syncer could not be started ({error}); records stay in {log_dir}")
 
 
-def _hook_exit() -> None:
-    """End the run with the process: "failed" when an exception reaches the top."""
-    if _process.hooked:
-        return
-    _process.hooked = True
-    previous = sys.excepthook
-
-    def note_failure(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        _process.exit_code = exit_code_of(error)
-        previous(kind, error, trace)
-
-    sys.excepthook = note_failure
-    atexit.register(_finish_at_exit)
-
-
-def _finish_at_exit() -> None:
-    if _process.run is not None:
-        _process.run.finish(_process.exit_code)
+def _end_with_process() -> None:
+    if not _process.hooked:
+        _process.hooked = True
+        at_exit(finish)
 
 
 # -- the functions of the module --------------------------------------------------------------------
