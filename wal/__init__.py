@@ -24,11 +24,13 @@ except ImportError as error:
 from wal.run import Run
 from wal.segments.meta import LogError
 from wal.training.current import Proxy, active, alert, define_metric, finish, init, log, log_topology
+from wal.training.foreign import AlertLevel, login, save, watch
 
 if TYPE_CHECKING:
     run: Run | None
 
 __all__ = [
+    "AlertLevel",
     "LogError",
     "Run",
     "alert",
@@ -38,8 +40,11 @@ __all__ = [
     "init",
     "log",
     "log_topology",
+    "login",
     "run",
+    "save",
     "summary",
+    "watch",
 ]
 
 config = Proxy("config")

@@ -26,6 +26,7 @@ from wal.segments.meta import Limits
 from wal.segments.plain import clean, clean_text, text_of
 from wal.segments.spill import gap_call
 from wal.segments.writing import Connect
+from wal.training import foreign
 from wal.training.config import Config, Summary
 from wal.training.convert import Converter, Packed, nanoseconds, whole_number
 from wal.training.ending import exit_code_of
@@ -107,6 +108,10 @@ class Run:
     @property
     def name(self) -> str:
         return self._info.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._change(name=text_of(name))
 
     @property
     def project(self) -> str:
@@ -217,6 +222,9 @@ class Run:
             step_name = text_of(step_metric) if step_metric is not None else None
             definition: Mapping[str, str | None] = {"goal": wanted, "step_metric": step_name}
             self._change(metrics={**self._info.metrics, text_of(name): definition})
+
+    watch = staticmethod(foreign.watch)
+    save = staticmethod(foreign.save)
 
     def _append(self, kind: Kind, packed: Packed, step: object, ts: object) -> int | None:
         journal = self._journal

@@ -25,6 +25,7 @@ parser.add_argument("--lr", type=float, default=0.1)
 args = parser.parse_args([])
 
 random.seed(0)
+assert wandb.login(key="0" * 40, relogin=True)
 with wandb.init(
     entity="my-team", project="my-project", config=args, settings=None, reinit=True,
     sync_tensorboard=False, save_code=True, tags=["a", "b"], notes="first try", group="g", job_type="train",
@@ -32,13 +33,19 @@ with wandb.init(
     config = wandb.config
     assert config.lr == 0.1 and config["lr"] == run.config.lr
     wandb.config.update({"epochs": 10, "betas": (0.9, 0.999)}, allow_val_change=True)
+    wandb.run.name = "first-" + run.name
     wandb.define_metric("val/acc", summary="max")
+    model = object()
+    assert wandb.watch(model, log="all", log_freq=10) is None
+    run.watch(model, criterion=None)
     wandb.define_metric("val/*", step_metric="epoch")
     for epoch in range(config.epochs):
         loss = math.exp(-epoch / 3) + random.random() / 10
         wandb.log({"epoch": epoch, "train": {"loss": loss}, "val/acc": 1 - loss}, step=epoch, commit=True)
         run.log({"lr": config.lr}, step=epoch)
-    wandb.alert(title="done", text="it is over", level="INFO", wait_duration=300)
+    wandb.alert(title="done", text="it is over", level=wandb.AlertLevel.WARN, wait_duration=300)
+    wandb.save("model.pt")
+    run.save("*.pt", policy="now")
     wandb.run.summary["best_acc"] = 0.9
     wandb.summary.update({"note": "fine"})
     assert wandb.run is run
@@ -65,12 +72,15 @@ def test_a_basic_script_runs_unchanged(tmp_path: Path) -> None:
     ignored = ("entity", "settings", "reinit", "sync_tensorboard", "save_code", "commit", "wait_duration")
     for keyword in ignored:
         assert finished.stderr.count(f"({keyword}=...) means nothing to Canopy and is ignored") == 1, keyword
-    assert len(finished.stderr.splitlines()) == len(ignored)
+    said = ("watch() records no gradients", "save() keeps no files")
+    for sentence in said:
+        assert finished.stderr.count(sentence) == 1, sentence
+    assert len(finished.stderr.splitlines()) == len(ignored) + len(said)
 
     (stream,) = streams_in(tmp_path / "log")
     meta = newest_meta(stream)
     run = meta.run
-    assert (run.project, run.name, run.group, run.job_type) == ("my-project", "train-1", "g", "train")
+    assert (run.project, run.name, run.group, run.job_type) == ("my-project", "first-train-1", "g", "train")
     assert (run.tags, run.notes) == (("a", "b"), "first try")
     assert run.config == {"lr": 0.1, "epochs": 10, "betas": [0.9, 0.999]}
     assert run.metrics == {
@@ -84,7 +94,7 @@ def test_a_basic_script_runs_unchanged(tmp_path: Path) -> None:
     assert [record.step for record in logged] == [epoch for epoch in range(10) for _ in range(2)]
     assert set(logged[0].values) == {"epoch", "train/loss", "val/acc"}
     assert [record.kind for record in records[20:]] == [Kind.ALERT, Kind.SUMMARY, Kind.SUMMARY]
-    assert records[20].texts == {"title": "done", "text": "it is over", "level": "INFO"}
+    assert records[20].texts == {"title": "done", "text": "it is over", "level": "WARN"}
     assert (records[21].values, records[22].texts) == ({"best_acc": 0.9}, {"note": "fine"})
 
 
@@ -137,6 +147,12 @@ def test_what_canopy_does_not_have_is_said_in_a_sentence() -> None:
     assert "wal has no 'Image': Canopy keeps numbers, texts and topologies" in finished.stderr
 
 
+EXITS_IN_A_HANDLER = """
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(5))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
 @pytest.mark.parametrize(
     ("ending", "state", "code"),
     [
@@ -155,7 +171,7 @@ def test_what_canopy_does_not_have_is_said_in_a_sentence() -> None:
         ("try: sys.exit(3)\nexcept SystemExit: print('caught')", "done", 0),
         ("try: sys.exit(3)\nexcept SystemExit: raise ValueError", "failed", 1),
         ("t = threading.Thread(target=sys.exit, args=(3,))\nt.start(); t.join()", "done", 0),
-        ("signal.signal(10, lambda *_: sys.exit(5))\nsignal.raise_signal(10)", "failed", 5),
+        (EXITS_IN_A_HANDLER, "failed", 5),
         ("with wal.init(project='p') as run:\n run.log({'loss': 1.0})\n raise SystemExit(3)", "failed", 3),
     ],
 )
