@@ -49,6 +49,7 @@ class RunsScreen(Screen[None]):
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     CSS_PATH = "runs.tcss"
+    AUTO_FOCUS = "RunTable"  # or the hidden filter line would have the first frame's keys
     HELP = """
 Filter  words of the name, project, host or tags
         state: project: host: tag: group: id: sync: and a text
