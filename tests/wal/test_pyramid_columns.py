@@ -32,8 +32,9 @@ def same(left: float, right: float) -> bool:
     return left == right or (math.isnan(left) and math.isnan(right))
 
 
-def check_column(columns: Columns, at: int, points: list[Point]) -> None:
-    """Column ``at`` says what ``points``, given by (step, seq), say."""
+def check_column(columns: Columns, at: int, by_seq: list[Point]) -> None:
+    """Column ``at`` says what the points, given by seq, say."""
+    points = sorted(by_seq, key=lambda point: point[0])  # stable: by (step, seq)
     values = [value for _, value in points]
     finite = [(step, value) for step, value in points if math.isfinite(value)]
     assert columns.n[at] == len(points)
@@ -51,8 +52,8 @@ def check_column(columns: Columns, at: int, points: list[Point]) -> None:
     assert columns.min_step[at] == next(step for step, value in finite if value == low)
     assert columns.max_step[at] == next(step for step, value in finite if value == high)
     total = 0.0
-    for _, value in finite:
-        total += value
+    for _, value in by_seq:
+        total += value if math.isfinite(value) else 0.0
     expected = total / len(finite) if math.isfinite(total) else math.nan
     assert same(float(columns.mean[at]), expected)
 
@@ -67,9 +68,8 @@ def test_every_column_equals_a_brute_force(
     edges = column_edges(first, last, count)
     columns = columns_of(points, edges)
     assert len(columns) == len(edges) - 1
-    ordered = sorted(points, key=lambda point: point[0])  # stable: by (step, seq)
     for at in range(len(columns)):
-        check_column(columns, at, [p for p in ordered if edges[at] <= p[0] < edges[at + 1]])
+        check_column(columns, at, [p for p in points if edges[at] <= p[0] < edges[at + 1]])
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,0 +1,1 @@
+"""Parts of :mod:`wal.pyramid`: buckets, pages and columns as pure functions on numpy arrays."""
