@@ -82,6 +82,7 @@ class CanopyApp(App[None]):
         unicode: bool = True,
         view: View | None = None,
         after_start: Callable[[], object] | None = None,
+        leaving: str = QUIT,
     ) -> None:
         super().__init__()
         self.source = source
@@ -96,6 +97,8 @@ class CanopyApp(App[None]):
         self.listed: tuple[RunRow, ...] = ()
         """The runs as the list shows them, in its order."""
         self.status_changed: Signal[StoreStatus] = Signal(self, "status_changed")
+        self.leaving = leaving
+        """What leaving does, as help and palette say it."""
         self._first_run = open_run
         self._after_start = after_start
         """Run in the background once the first rows have been drawn."""
@@ -176,7 +179,7 @@ class CanopyApp(App[None]):
         from canopy_tui.screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen))
+            self.push_screen(HelpScreen(self.screen, self.leaving))
 
     async def action_quit(self) -> None:
         """Leave at once: what runs in the background is not waited for."""

@@ -36,7 +36,7 @@ def app_commands(app: CanopyApp, screen: Screen[object]) -> Iterable[SystemComma
         )
     yield SystemCommand("Theme", "Choose the colours", app.action_change_theme)
     yield SystemCommand("Keys", "The keys of this screen", app.action_help)
-    yield SystemCommand("Quit", "Leave canopy; runs and shipping go on", app.action_quit)
+    yield SystemCommand("Quit", app.leaving, app.action_quit)
 
 
 class RunsProvider(Provider):

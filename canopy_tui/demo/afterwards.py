@@ -1,11 +1,15 @@
-"""What remains to be done after a demo: stopping what ``--keep`` kept, and removing everything."""
+"""What remains after a demo: saying how to look again, stopping what ``--keep`` kept, removing everything."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 from canopy_tui import format as fmt
 from canopy_tui.demo.crew import DemoError
@@ -15,6 +19,49 @@ from wal.shipping import daemon
 from wal.source import RunState
 
 SYNCER_SECONDS = 10.0
+
+
+def run_ids(log_dir: Path) -> set[UUID]:
+    """The runs of a log directory."""
+    source = LocalSource(log_dir)
+    try:
+        return {row.run_id for row in source.runs()}
+    finally:
+        source.close()
+
+
+def closing_lines(place: Place, kept: bool = False) -> tuple[str, ...]:
+    """What there is now and what to do with it, each command ready to paste."""
+    runs = fmt.plural(len(run_ids(place.log_dir)), "run")
+    size = fmt.data_size(place.bytes_used()) + (" on disk" if place.configured else " with Cassandra's data")
+    demo = f"{program()} demo"
+    option = " --cassandra configured" if place.configured else ""
+    return (
+        f"{runs} in {_short(place.log_dir)}, {size}",
+        "what was started goes on" if kept else "what was started is stopped",
+        f"look again: {demo} --look{option}",
+        f"remove all: {demo} --clean{option}",
+    )
+
+
+def program() -> str:
+    """What to type for ``canopy`` here: ``make demo`` runs the one of a checkout, which no PATH leads to."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m canopy_tui"
+    found = shutil.which(called.name)
+    return (
+        called.name
+        if found and called.exists() and os.path.samefile(found, called)
+        else shlex.quote(str(called))
+    )
+
+
+def _short(path: Path) -> str:
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except ValueError:
+        return str(path)
 
 
 def clean_up(place: Place, say: Callable[[str], None]) -> None:

@@ -52,10 +52,10 @@ class Crew:
         self._stopped = False
         directory.mkdir(parents=True, exist_ok=True)
 
-    def watchable(self, trainings: Sequence[Training], seconds: float) -> None:
-        """Start all of these at once, each paced to last ``seconds``; does not wait for them."""
+    def watchable(self, trainings: Sequence[Training]) -> None:
+        """Start all of these at once, each paced to last its ``seconds``; does not wait for them."""
         for training in trainings:
-            self._start(training, "--pace", str(seconds))
+            self._start(training, "--pace", str(training.seconds))
 
     def run(self, trainings: Sequence[Training], at_once: int) -> None:
         """Run all of these at full speed, ``at_once`` at a time; returns when the last has ended.

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from canopy_tui import format as fmt
+from canopy_tui.demo.afterwards import closing_lines, run_ids
 from canopy_tui.demo.crew import Crew, DemoError
 from canopy_tui.demo.ending import undisturbed
 from canopy_tui.demo.place import OUTPUT, Place
@@ -45,7 +46,7 @@ def run_plain(place: Place, say: Say, progress: Say) -> None:
         environment["CANOPY_SYNC"] = "0"
         before = run_ids(place.log_dir)
         crew = Crew(place.log_dir / OUTPUT, environment, session_name())
-        verbs = Verbs(environment)
+        verbs = Verbs(environment, progress)
         server = Server(place, verbs)
         with ThreadPoolExecutor(1, thread_name_prefix="demo-server") as background:
             try:
@@ -54,21 +55,16 @@ def run_plain(place: Place, say: Say, progress: Say) -> None:
                 crew.run((*SHORT, *LIVE), TRAINERS_AT_ONCE)
                 progress("trained; waiting for Cassandra")
                 started.result()
+                progress("Cassandra is up; shipping")
                 deliver(place.log_dir, run_ids(place.log_dir) - before, environment, verbs, say)
             finally:
                 with undisturbed(), ExitStack() as last_first:  # each of them, whatever another raises
                     last_first.callback(server.stop)
                     last_first.callback(verbs.stop)
                     last_first.callback(crew.stop)
-
-
-def run_ids(log_dir: Path) -> set[UUID]:
-    """The runs of a log directory."""
-    source = LocalSource(log_dir)
-    try:
-        return {row.run_id for row in source.runs()}
-    finally:
-        source.close()
+                    progress("stopping what was started")
+        for line in closing_lines(place):
+            progress(line)
 
 
 def deliver(
@@ -84,6 +80,7 @@ def deliver(
         elsewhere = {**environment, "CANOPY_DIR": empty}
         say("")
         say(_printed(elsewhere, "ls", "--limit", str(len(runs))))
+        say("")
         say(_printed(elsewhere, "show", str(_most_points(proofs).run_id), "--plain"))
     say("")
     say(f"{fmt.count(sum(proof.log.records for proof in proofs))} records delivered and verified")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-
-LIVE_SECONDS = 150.0
-"""How long a watched run grows: a minute is over before one has looked around, five are boring."""
+from typing import Any
 
 SPIRALS = "two-spirals"
 LINEAR = "linear-outputs"
@@ -25,7 +23,8 @@ class Fate(Enum):
 class Training:
     """One run to make: ``arguments`` are those of ``canopy_tui.demo.train``.
 
-    ``at_unit`` says when it is killed, fails, or stops to be resumed.
+    ``at_unit`` says when it is killed, fails, or stops to be resumed; ``seconds`` how long it grows where it
+    is watched.
     """
 
     project: str
@@ -33,18 +32,19 @@ class Training:
     arguments: tuple[str, ...]
     fate: Fate = Fate.FINISHES
     at_unit: int = 0
+    seconds: float = 0.0
 
 
-def _training(
-    project: str, name: str, arguments: str, fate: Fate = Fate.FINISHES, at_unit: int = 0
-) -> Training:
-    return Training(project, name, tuple(arguments.split()), fate, at_unit)
+def _training(project: str, name: str, arguments: str, *more: Any, **named: Any) -> Training:
+    return Training(project, name, tuple(arguments.split()), *more, **named)
 
 
+# Two to three minutes: one is over before one has looked around, five are boring. A larger pool takes longer,
+# as it would where it costs something; and three curves of different speeds are told apart at once.
 LIVE = (
-    _training(SPIRALS, "pool-4", "--seed 3 --pool 4 --tags live"),
-    _training(SPIRALS, "pool-16", "--seed 13 --pool 16 --tags live"),
-    _training(SPIRALS, "pool-8", "--seed 7 --pool 8 --tags live"),
+    _training(SPIRALS, "pool-4", "--seed 3 --pool 4 --tags live", seconds=120.0),
+    _training(SPIRALS, "pool-16", "--seed 13 --pool 16 --tags live", seconds=180.0),
+    _training(SPIRALS, "pool-8", "--seed 7 --pool 8 --tags live", seconds=150.0),
 )
 _DESCENT = "--output linear --optimizer descent --output-epochs 120 --candidate-epochs 40 --units 16"
 

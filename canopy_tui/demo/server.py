@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 from canopy_tui.demo.crew import DemoError
 from canopy_tui.demo.place import NODE, Place
@@ -20,20 +19,20 @@ CUT_SHORT_SECONDS = 10.0
 class Verbs:
     """Runs verbs of canopy, each in a process that can be cut short at any moment.
 
-    What they say goes to ``output``, or on to this process' stderr. Methods may be called from any thread.
+    ``hear`` gets the lines that they write on stderr: how far they are, and what goes wrong. Their results
+    are what a user would do next, which is not what the demo does. Methods may be called from any thread.
     """
 
-    def __init__(self, environment: Mapping[str, str], output: Path | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str], hear: Callable[[str], None]) -> None:
         self._environment = dict(environment)
-        self._output = output
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._hear = hear
+        self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def run(self, *arguments: str) -> None:
         """Run a verb to its end. Raises :class:`DemoError` when it fails; a stopped one does not."""
-        with ExitStack() as stack:
-            sink = sys.stderr if self._output is None else stack.enter_context(self._output.open("ab"))
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as results:
             with self._lock:
                 if self._stopped:
                     return
@@ -41,15 +40,30 @@ class Verbs:
                     [sys.executable, "-m", "canopy_tui", *arguments],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
-                    stdout=sink,
-                    stderr=sink,
+                    stdout=results,
+                    stderr=subprocess.PIPE,
+                    encoding="utf-8",
+                    errors="replace",
                     start_new_session=True,
                 )
                 self._running.add(process)
+            heard = self._listen(process)
             code = process.wait()
-        self._running.discard(process)
-        if code != 0 and not self._stopped:
-            raise DemoError(f"'canopy {' '.join(arguments)}' failed{self._last_line()}")
+            self._running.discard(process)
+            if code != 0 and not self._stopped:
+                results.seek(0)
+                raise DemoError(_failure(arguments, [*heard, *results.read().splitlines()]))
+
+    def _listen(self, process: subprocess.Popen[str]) -> list[str]:
+        """The lines that a verb writes on stderr, to its end; one that was stopped is not listened to."""
+        lines: list[str] = []
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                lines.append(line.rstrip())
+                if lines[-1] and not self._stopped:
+                    self._hear(lines[-1])
+        return lines
 
     def stop(self) -> None:
         """Interrupt what runs, as ctrl-c would, and run nothing more."""
@@ -65,11 +79,12 @@ class Verbs:
                 process.kill()
                 process.wait()
 
-    def _last_line(self) -> str:
-        if self._output is None:
-            return ": see above."
-        lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
-        return f": {lines[-1]}" if lines else "."
+
+def _failure(arguments: Sequence[str], lines: Sequence[str]) -> str:
+    """A sentence with the verb's own: the one that it marks as an error, else its last."""
+    said = [line for line in lines if line] or ["it said nothing"]
+    errors = [line.removeprefix("Error: ") for line in said if line.startswith("Error: ")]
+    return f"'canopy {' '.join(arguments)}' failed: {(errors or said)[-1]}"
 
 
 class Server:

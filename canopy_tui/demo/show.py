@@ -6,25 +6,29 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from canopy_tui import format as fmt
-from canopy_tui.app import CanopyApp, ExtraCommand
-from canopy_tui.cli.open import leave
-from canopy_tui.demo.afterwards import stop_syncer
+from canopy_tui.demo.afterwards import closing_lines, run_ids, stop_syncer
 from canopy_tui.demo.crew import Crew
 from canopy_tui.demo.ending import undisturbed
 from canopy_tui.demo.place import OUTPUT, Place
-from canopy_tui.demo.plain import TRAINERS_AT_ONCE, run_ids, session_name
-from canopy_tui.demo.plan import LIVE, LIVE_SECONDS, SHORT
+from canopy_tui.demo.plain import TRAINERS_AT_ONCE, session_name
+from canopy_tui.demo.plan import LIVE, SHORT
 from canopy_tui.demo.server import Server, Verbs
-from canopy_tui.terminal import unicode_ok
-from canopy_tui.view import View
-from wal.merged import MergedSource
 from wal.shipping.daemon import ensure_running
+
+if TYPE_CHECKING:
+    from canopy_tui.app import CanopyApp, ExtraCommand
+    from wal.merged import MergedSource
+
+FIRST_RUN_SECONDS = 3.0
+"""The app waits so long for a first run to show; a slow machine's trainers may come into an empty list."""
+
+POLL_SECONDS = 0.02
 
 Say = Callable[[str], None]
 
@@ -39,13 +43,28 @@ class Performance:
         self._train = train
         session = session_name()
         self._crew = Crew(output, environment, session)
-        self._verbs = Verbs(environment, output / f"cassandra-{session}.txt")
+        self._heard = output / f"cassandra-{session}.txt"
+        self._verbs = Verbs(environment, self._hear)
         self.server = Server(place, self._verbs)
+
+    def _hear(self, line: str) -> None:
+        with self._heard.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
     def open(self) -> None:
         """Start the runs to watch: they are to have grown a little when the app is there."""
         if self._train:
-            self._crew.watchable(LIVE, LIVE_SECONDS)
+            self.train_live()
+
+    def train_live(self) -> None:
+        """Start three runs to watch, beside those that there are."""
+        self._crew.watchable(LIVE)
+
+    def wait_for_rows(self) -> None:
+        """Wait until the list has something to show."""
+        deadline = time.monotonic() + FIRST_RUN_SECONDS
+        while self._train and not run_ids(self._place.log_dir) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def go_on(self, app: CanopyApp) -> None:
         """Start the rest; on a background thread, once the app is drawn. What fails is said on its screen."""
@@ -71,11 +90,16 @@ def run_on_screen(place: Place, *, keep: bool, train: bool, say: Say) -> None:
     """
     with place.entered() as environment:
         performance = Performance(place, environment, train)
-        source = MergedSource(place.log_dir)
         try:
             performance.open()
-            app = _app(place, source, performance)
+            # Only now, beside the trainers' own start: importing Textual takes as long as that.
+            from canopy_tui.cli.open import leave
+            from wal.merged import MergedSource
+
+            source = MergedSource(place.log_dir)
+            app = _app(place, source, performance, keep)
             _quit_on_signals(app, performance, keep)
+            performance.wait_for_rows()
             app.run()
         finally:
             if not keep:
@@ -83,15 +107,22 @@ def run_on_screen(place: Place, *, keep: bool, train: bool, say: Say) -> None:
                 with undisturbed(), ExitStack() as stack:
                     stack.callback(performance.close)
                     say(f"stopping trainers, {others}")
-        say(_closing_lines(place, keep))
+        for line in closing_lines(place, kept=keep):
+            say(line)
     leave(source, app.return_code or 0)
 
 
-def _app(place: Place, source: MergedSource, performance: Performance) -> CanopyApp:
-    commands: list[ExtraCommand] = []
+def _app(place: Place, source: MergedSource, performance: Performance, keep: bool) -> CanopyApp:
+    from canopy_tui.app import QUIT, CanopyApp
+    from canopy_tui.terminal import unicode_ok
+    from canopy_tui.view import View
+
+    server = performance.server
+    commands: list[ExtraCommand] = [
+        ("Demo: train again", "Three more runs to watch grow", performance.train_live)
+    ]
     if not place.configured:
-        server = performance.server
-        commands = [
+        commands += [
             ("Demo: kill Cassandra", "kill -9 the node: nothing that is logged gets lost", server.kill),
             ("Demo: start it again", "Then see what waited being shipped", server.start),
         ]
@@ -102,6 +133,7 @@ def _app(place: Place, source: MergedSource, performance: Performance) -> Canopy
         unicode=unicode_ok(sys.stderr),
         view=View.load(),
         after_start=lambda: performance.go_on(app),
+        leaving=QUIT if keep else "Leave the demo; what it started is stopped",
     )
     return app
 
@@ -122,24 +154,3 @@ def _quit_on_signals(app: CanopyApp, performance: Performance, keep: bool) -> No
 
     signal.signal(signal.SIGTERM, lambda _number, _frame: app.exit(return_code=128 + signal.SIGTERM))
     signal.signal(signal.SIGHUP, lambda _number, _frame: threading.Thread(target=hang_up).start())
-
-
-def _closing_lines(place: Place, keep: bool) -> str:
-    runs = fmt.plural(len(run_ids(place.log_dir)), "run")
-    size = fmt.data_size(place.bytes_used()) + (" on disk" if place.configured else " with Cassandra's data")
-    what = "what was started goes on" if keep else "what was started is stopped"
-    option = " --cassandra configured" if place.configured else ""
-    return "\n".join(
-        (
-            f"{runs} in {_short(place.log_dir)}, {size}; {what}.",
-            f"look again: canopy demo --look{option}",
-            f"remove all: canopy demo --clean{option}",
-        )
-    )
-
-
-def _short(path: Path) -> str:
-    try:
-        return f"~/{path.relative_to(Path.home())}"
-    except ValueError:
-        return str(path)

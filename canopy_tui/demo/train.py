@@ -11,11 +11,11 @@ import argparse
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import FrameType
 from typing import Any, get_args, get_type_hints
 
 import wal
@@ -23,6 +23,34 @@ from canopy_tui.demo.cascor import CascadeCorrelation, Epoch, Settings, two_spir
 
 TARGET_ACCURACY = 0.95
 """The summary keeps with how many units a run first reached this on the training points."""
+
+
+class Stopped(Exception):
+    """Somebody asked for the end of the training."""
+
+
+class StopRequest:
+    """SIGTERM, heeded between :meth:`heed` and :meth:`ignore`: :class:`Stopped` is raised there, once.
+
+    Starting and ending a run are not cut short; a request that comes meanwhile is kept.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._heeded = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def heed(self) -> None:
+        self._heeded = True
+        if self._asked:
+            raise Stopped
+
+    def ignore(self) -> None:
+        self._heeded = False
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        heeded, self._heeded, self._asked = self._heeded, False, True
+        if heeded:
+            raise Stopped
 
 
 class Pace:
@@ -139,10 +167,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train one run. SIGTERM ends it as an exception would, so that the run says that it was stopped."""
+    """Train one run. SIGTERM ends the training early and the run in order: its summary says so."""
     options = parse(arguments)
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    stop = StopRequest()
     with wal.init(
         project=options.project,
         name=options.name,
@@ -152,7 +180,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         resume="must" if options.resume else None,
     ) as run:
         run.define_metric("candidate/best", goal="max")
-        train(run, settings, options)
+        try:
+            stop.heed()
+            train(run, settings, options)
+            stop.ignore()
+        except Stopped:
+            run.summary["stopped"] = "on request"
 
 
 if __name__ == "__main__":

@@ -22,11 +22,14 @@ _KEY_NAMES = {
 }  # fmt: skip
 
 
-def key_table(screen: Screen[object]) -> list[tuple[str, str]]:
-    """(keys, what they do) of every binding that has a tooltip, those of the focused widget first."""
+def key_table(screen: Screen[object], leaving: str) -> list[tuple[str, str]]:
+    """(keys, what they do) of every binding that has a tooltip, those of the focused widget first.
+
+    ``leaving`` is what quitting does: that depends on who started the app.
+    """
     keys: dict[str, list[str]] = {}
     for _, binding, _, tooltip in screen.active_bindings.values():
-        text = tooltip or binding.tooltip
+        text = leaving if binding.action == "quit" else tooltip or binding.tooltip
         if text and not binding.system:
             keys.setdefault(text, []).append(_KEY_NAMES.get(binding.key, binding.key))
     return [(" ".join(sorted(dict.fromkeys(names), key=len)), text) for text, names in keys.items()]
@@ -43,9 +46,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("k,up", "scroll(-1)", "Up", show=False, id="help.up", tooltip="Up"),
     ]
 
-    def __init__(self, screen: Screen[object]) -> None:
+    def __init__(self, screen: Screen[object], leaving: str) -> None:
         super().__init__()
-        self._keys = key_table(screen)
+        self._keys = key_table(screen, leaving)
         self._text = (screen.HELP or "").strip()
 
     def compose(self) -> ComposeResult:

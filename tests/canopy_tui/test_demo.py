@@ -35,8 +35,10 @@ def crew(place: Place) -> Crew:
     return Crew(place.log_dir / OUTPUT, environment, "test")
 
 
-def tiny(name: str, fate: Fate = Fate.FINISHES, at_unit: int = 0, *more: str) -> Training:
-    return Training("tests", name, (*TINY, *more), fate, at_unit)
+def tiny(
+    name: str, fate: Fate = Fate.FINISHES, at_unit: int = 0, *more: str, seconds: float = 0.0
+) -> Training:
+    return Training("tests", name, (*TINY, *more), fate, at_unit, seconds)
 
 
 def details(place: Place) -> dict[str, RunDetail]:
@@ -105,14 +107,14 @@ def test_stopping_ends_every_trainer_and_starts_no_more(
     place: Place, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew_module, "STOP_SECONDS", DEADLINE_S)
-    crew.watchable([tiny("first"), tiny("second")], seconds=600.0)
+    crew.watchable([tiny("first", seconds=600.0), tiny("second", seconds=600.0)])
     runs = eventually(
         lambda: details(place), lambda runs: [run.row.records > 0 for run in runs.values()] == [True, True]
     )
     assert {run.row.state for run in runs.values()} == {RunState.RUNNING}
     crew.stop()
-    states = {name: run.row.state for name, run in details(place).items()}
-    assert states == {"first": RunState.FAILED, "second": RunState.FAILED}
+    ends = {name: (run.row.state, run.summary.get("stopped")) for name, run in details(place).items()}
+    assert ends == dict.fromkeys(("first", "second"), (RunState.DONE, "on request"))
     crew.run([tiny("late")], at_once=1)
     assert "late" not in details(place)
 
@@ -248,7 +250,7 @@ def test_clean_ends_what_was_kept_and_removes_it(tmp_path: Path) -> None:
     environment = {**place.environment(), "XDG_STATE_HOME": str(tmp_path), "CANOPY_SYNC": "0"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     kept = Crew(place.log_dir / OUTPUT, environment, "test")
-    kept.watchable([tiny("kept")], seconds=600.0)
+    kept.watchable([tiny("kept", seconds=600.0)])
     eventually(lambda: details(place))
     ended = subprocess.run(
         [sys.executable, "-m", "canopy_tui", "demo", "--clean"],

@@ -9,9 +9,10 @@ from uuid import UUID
 
 import pytest
 
+from canopy_tui.demo.afterwards import run_ids
 from canopy_tui.demo.crew import Crew, DemoError
 from canopy_tui.demo.place import OUTPUT, Place
-from canopy_tui.demo.plain import deliver, run_ids, verify
+from canopy_tui.demo.plain import deliver, verify
 from canopy_tui.demo.plan import Fate, Training
 from canopy_tui.demo.proof import NotDelivered, prove
 from canopy_tui.demo.server import Verbs
@@ -70,7 +71,7 @@ def test_what_was_trained_is_delivered_and_proven(
     place: Place, environment: dict[str, str], runs: set[UUID]
 ) -> None:
     said: list[str] = []
-    proofs = deliver(place.log_dir, runs, environment, Verbs(environment), said.append)
+    proofs = deliver(place.log_dir, runs, environment, Verbs(environment, said.append), said.append)
     assert {proof.run_id for proof in proofs} == runs
     assert all(proof.log == proof.cassandra for proof in proofs)
     text = "\n".join(said)
@@ -88,7 +89,7 @@ def test_a_value_that_was_changed_in_cassandra_is_found(
     place: Place, environment: dict[str, str], runs: set[UUID], keyspace5: Settings
 ) -> None:
     said: list[str] = []
-    deliver(place.log_dir, runs, environment, Verbs(environment), said.append)
+    deliver(place.log_dir, runs, environment, Verbs(environment, said.append), said.append)
     assert verify(place.log_dir, runs, environment, said.append)
     run_id, stream, chunk, seq, values = execute(
         keyspace5, "SELECT run_id, stream, chunk, seq, values FROM {}.training_metrics LIMIT 1"
@@ -111,7 +112,7 @@ def test_a_value_that_was_changed_in_cassandra_is_found(
 def test_a_record_that_is_missing_is_found(
     place: Place, environment: dict[str, str], runs: set[UUID], keyspace5: Settings
 ) -> None:
-    deliver(place.log_dir, runs, environment, Verbs(environment), lambda _text: None)
+    deliver(place.log_dir, runs, environment, Verbs(environment, print), lambda _text: None)
     run_id, stream = execute(keyspace5, "SELECT run_id, stream FROM {}.training_metrics LIMIT 1")[0]
     execute(
         keyspace5,
