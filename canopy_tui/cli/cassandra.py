@@ -78,10 +78,10 @@ def up(name: str, version: str | None, port: int | None) -> None:
     _create_schema(record, settings)
     if settings.explicit:
         click.echo(f"Your settings ({settings.origin}) name another Cassandra, and that one stays in use.")
-    elif name != (os.environ.get("CANOPY_NODE") or "default"):
-        click.echo(f"What runs with CANOPY_NODE={name} uses it from now on.")
-    else:
+    elif _is_usual(name):
         click.echo("Every trainer, syncer and app of yours uses it from now on; no file to edit.")
+    else:
+        click.echo(f"What runs with CANOPY_NODE={name} uses it from now on.")
     click.echo(f"Stop it: canopy cassandra down{_name_argument(name)}")
 
 
@@ -112,8 +112,14 @@ def _settings() -> Settings:
     return load()
 
 
+def _is_usual(name: str) -> bool:
+    """Whether this is the node that everything of this user finds without being told its name."""
+    return name == "default" == (os.environ.get("CANOPY_NODE") or "default")
+
+
 def _name_argument(name: str) -> str:
-    return "" if name == (os.environ.get("CANOPY_NODE") or "default") else f" --name {name}"
+    """What a command needs so that it means this node in any shell, whatever this one's CANOPY_NODE."""
+    return "" if _is_usual(name) else f" --name {name}"
 
 
 @command.command()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,19 @@ def test_explicit_settings_stay_in_use(managed: NodeRecord, monkeypatch: pytest.
     assert "name another Cassandra, and that one stays in use." in result.stdout
 
 
+def test_up_of_a_node_that_only_this_shell_names(
+    managed: NodeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it prints is true in any other shell as well, where CANOPY_NODE is not set."""
+    monkeypatch.setenv("CASCOR_CASSANDRA_KEYSPACE", "mine")
+    monkeypatch.setenv("CANOPY_NODE", "other")
+    write_record(replace(managed, name="other"))
+    assert run("up").stdout.splitlines()[-2:] == [
+        "What runs with CANOPY_NODE=other uses it from now on.",
+        "Stop it: canopy cassandra down --name other",
+    ]
+
+
 def test_logs(managed: NodeRecord) -> None:
     lines = run("logs", "-n", "3").stdout.splitlines()
     assert lines == Path(managed.log_file).read_text().splitlines()[-3:]
@@ -146,7 +160,10 @@ def test_a_node_that_failed() -> None:
 
 def test_the_node_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANOPY_NODE", "mine")
-    assert run("status").stdout == "No node 'mine': canopy cassandra up\n"
+    assert run("status").stdout == "No node 'mine': canopy cassandra up --name mine\n"
+    assert run("status", "--name", "default").stdout == (
+        "No node 'default': canopy cassandra up --name default\n"
+    )
     monkeypatch.setenv("CANOPY_NODE", "none")
     result = run("up")
     assert result.exit_code == 1
