@@ -101,7 +101,8 @@ def _places(
     total_steps: int | None,
     log: bool,
 ) -> list[_Place]:
-    """The buckets at the middle of their steps, the first step on the first column, the last on the last."""
+    """The buckets at the middle of their steps, the first at its first step and the last at its last one, which
+    are the first and the last column."""
     newest = max(summary.last_step, summary.min_step, summary.max_step)
     first = min(max(curve[0][0], summary.first_step), curve[0][1] - 1)
     last = max(curve[-1][0], min(newest, curve[-1][1] - 1))
@@ -114,6 +115,10 @@ def _places(
     for low, high, bucket in curve:
         start = low if low > first else first
         end = high - 1 if high <= last else last
+        if bucket is curve[0][2]:  # a bucket may be wider than a column: its middle would leave that blank
+            end = start
+        elif bucket is curve[-1][2]:
+            start = end
         at = ((start + end) / 2 - share_first) * columns_per_step
         bad = bucket.non_finite if any_bad else 0
         places.append(_Place(at, round(at), _height(bucket, log), bucket.n - bad, bad))
@@ -133,7 +138,7 @@ def _near(places: Sequence[_Place]) -> Iterator[tuple[_Place, _Place]]:
     """Neighbouring places that belong together: no further apart than twice the usual."""
     spacings = sorted(b.at - a.at for a, b in pairwise(places))
     if spacings:
-        reach = GAP_FACTOR * spacings[len(spacings) // 2]
+        reach = GAP_FACTOR * spacings[len(spacings) // 2] * (1 + ROUNDING)
         yield from ((a, b) for a, b in pairwise(places) if b.at - a.at <= reach)
 
 

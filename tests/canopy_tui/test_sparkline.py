@@ -81,6 +81,13 @@ def test_a_gap_is_blank_and_a_sparse_metric_is_one_line() -> None:
     assert " " not in sparse
 
 
+@given(st.integers(2, 400), st.integers(1, 50), st.integers(2, 40))
+def test_a_metric_logged_in_equal_steps_has_no_hole(count: int, every: int, width: int) -> None:
+    """Neither where buckets and columns beat against each other nor at an end."""
+    cells = sparkline(summary_of((place * every, 1 / (place + 1)) for place in range(count)), width)
+    assert " " not in spark_text(cells)
+
+
 def test_a_live_run_that_knows_its_end_fills_its_share_only() -> None:
     assert draw(range(500), total_steps=1000)[7:].strip() == ""
     assert " " not in draw(range(500), total_steps=1000)[:7]
