@@ -101,8 +101,7 @@ def _places(
     total_steps: int | None,
     log: bool,
 ) -> list[_Place]:
-    """The buckets at the middle of their steps, the first at its first step and the last at its last one, which
-    are the first and the last column."""
+    """The buckets at the middle of their steps; the first at its first step, the last at its last one."""
     newest = max(summary.last_step, summary.min_step, summary.max_step)
     first = min(max(curve[0][0], summary.first_step), curve[0][1] - 1)
     last = max(curve[-1][0], min(newest, curve[-1][1] - 1))
