@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -46,16 +46,18 @@ def spark_cell(metric: MetricRow, row: RunRow, width: int, glyphs: Glyphs) -> Ce
 # -- facts ------------------------------------------------------------------------------------------
 
 
-def fact_lines(
-    row: RunRow, now_ns: int, width: int, unicode: bool, exit_code: int | None = None
-) -> list[Line]:
-    """What the run is and where it stands, ``name value`` a line."""
+Fact = tuple[str, str, str]
+"""Name, value and tone."""
+
+
+def facts(row: RunRow, now_ns: int, unicode: bool, exit_code: int | None = None) -> list[Fact]:
+    """What the run is and where it stands; what it does not have is left out."""
     dot = "·" if unicode else "-"
     state = state_text(row.state, unicode)
     if exit_code:
         state += f" {dot} exit code {exit_code}"
     step = fmt.count(row.step) + (f" of {fmt.count(row.total_steps)}" if row.total_steps else "")
-    facts = [
+    found = [
         ("problem", row.problem, "bad"),
         ("state", state, "bad" if row.state in BAD_STATES else ""),
         ("project", row.project, ""),
@@ -71,7 +73,23 @@ def fact_lines(
         ("notes", row.notes, ""),
         ("id", str(row.run_id), "muted"),
     ]
-    return [_fact(name, fmt.clean(value), tone, width, unicode) for name, value, tone in facts if value]
+    return [(name, fmt.clean(value), tone) for name, value, tone in found if value]
+
+
+def fact_lines(
+    row: RunRow,
+    now_ns: int,
+    width: int,
+    unicode: bool,
+    exit_code: int | None = None,
+    only: Collection[str] | None = None,
+) -> list[Line]:
+    """The facts, or ``only`` those of these names, ``name value`` a line."""
+    return [
+        _fact(name, value, tone, width, unicode)
+        for name, value, tone in facts(row, now_ns, unicode, exit_code)
+        if only is None or name in only
+    ]
 
 
 def _fact(name: str, value: str, tone: str, width: int, unicode: bool) -> Line:

@@ -151,8 +151,9 @@ _SPECS = {
     "tags": _Spec("tags", 12, 14, 28, 2, gap=2),
 }
 
-MORE_COLUMNS_FROM = 110
-"""Duration and tags are shown from this width on: below it they would cost the names."""
+MORE_COLUMNS_FROM = 108
+"""Duration and tags are shown from this width on, which a terminal of 110 columns has: below it they would
+cost the names."""
 
 _GROWTH = (("name", "wished"), ("spark", "wished"), ("project", "wished"), ("host", "wished"),
            ("tags", "wished"), ("name", "largest"), ("spark", "largest"), ("tags", "largest"),

@@ -108,7 +108,7 @@ async def _run_screen(pilot: Pilot[Any]) -> None:
     await settled(pilot)
 
 
-PICTURES = {"runs": Picture((140, 28), _list), "run": Picture((124, 36), _run_screen)}
+PICTURES = {"runs": Picture((124, 34), _list), "run": Picture((124, 36), _run_screen)}
 
 
 async def take(name: str) -> str:

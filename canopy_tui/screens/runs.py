@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Vertical
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Footer
@@ -17,6 +17,7 @@ from canopy_tui.filtering import Context, Filter, parse_typing
 from canopy_tui.inspector import spark_cell
 from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_order, sort_rows
 from canopy_tui.messages import RunsLoaded, SourceFailed
+from canopy_tui.previewlines import Place, preview_box
 from canopy_tui.widgets.empty import EmptyState
 from canopy_tui.widgets.filter_bar import FilterBar
 from canopy_tui.widgets.plain_input import PlainInput
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """The list is correct within this time, whatever the file system tells or does not tell."""
-
-PREVIEW_FROM = 120
-"""Columns of the terminal from which a preview stands beside the list."""
-
-PREVIEW_PERCENT = 36
-
-TABLE_LEAST = 80
-"""Columns that the list keeps beside the preview."""
-
 
 SORT_ASIDE = "Sort by the column to the left or right"
 
@@ -91,7 +83,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield FilterBar()
-        with Horizontal(id="runs-body"):
+        with Container(id="runs-body"):
             with Vertical(id="runs-list"):
                 yield RunHeader()
                 yield RunTable(self._spark_cell, unicode=self.app.unicode)
@@ -121,6 +113,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
 
     def action_refresh(self) -> None:
         """Read now, and forget what is remembered of Cassandra."""
+        self.preview.forget()
         self._read(anew=True)
 
     def _read(self, anew: bool) -> None:
@@ -217,9 +210,9 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         self._show()
 
     def on_resize(self) -> None:
-        width = self.size.width
-        self.preview.display = width >= PREVIEW_FROM
-        self.preview.styles.width = min(width - TABLE_LEAST, width * PREVIEW_PERCENT // 100)
+        box = preview_box(*self.size)
+        self.preview.put(box)
+        self.query_one("#runs-body").set_class(box.place is Place.BELOW, "-below")
         self.call_after_refresh(self._show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
