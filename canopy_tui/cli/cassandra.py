@@ -270,7 +270,10 @@ def _follow(path: Path) -> None:
 @command.command()
 @click.option("--keyspace", help="Another keyspace than the settings'.")
 def schema(keyspace: str | None) -> None:
-    """Make the tables, as far as they are missing, in the Cassandra in use. Nothing is changed or dropped."""
+    """Make the tables in the Cassandra in use, or bring those of an older Canopy up to date.
+
+    Nothing that is there is changed or dropped.
+    """
     from wal.cassandra import schema as tables
     from wal.cassandra.session import connect
     from wal.paths import log_dir

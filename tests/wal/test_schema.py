@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -224,6 +225,75 @@ def test_a_newer_schema_asks_for_an_upgrade_whatever_its_tables_are(
     assert caught.value.trouble.action is Action.STOP
     with pytest.raises(schema.SchemaNewer):
         open_store(session.endpoint, settings)
+
+
+# -- an older version ----------------------------------------------------------------------------------
+
+VERSION_1_STREAM_COLUMNS = (
+    "run_id uuid, stream uuid, rank int, host text, pid int, after_stream uuid, base_us bigint, "
+    "started_ns bigint, ended_ns bigint, status text, exit_code int, heartbeat timestamp, last_ts bigint, "
+    "records bigint, first_step bigint, last_step bigint, acknowledged frozen<list<bigint>>"
+)
+
+
+def make_version_1(session: Session, keyspace: str) -> tuple[uuid.UUID, uuid.UUID]:
+    """The tables as the first version made them, with one stream in them; its ids come back."""
+    make_keyspace(
+        session, keyspace, f"run_streams ({VERSION_1_STREAM_COLUMNS}, PRIMARY KEY ((run_id), stream))"
+    )
+    for table in TABLES:
+        if table.name not in ("run_streams", "metric_pages"):
+            session.driver.execute(table.ddl(keyspace))
+    session.write(f"INSERT INTO {keyspace}.schema_meta (k, v) VALUES ('version', '1')")
+    ids = uuid.uuid4(), uuid.uuid4()
+    session.write(f"INSERT INTO {keyspace}.run_streams (run_id, stream, records) VALUES (?, ?, 7)", ids)
+    return ids
+
+
+def test_tables_of_version_1_are_brought_up_to_date(cassandra: Any) -> None:
+    settings = settings_for(cassandra)
+    session = opened(settings)
+    ids = make_version_1(session, settings.keyspace)
+    before = described(session, settings.keyspace)
+    with pytest.raises(schema.SchemaOlder) as caught:
+        open_store(session.endpoint, settings)
+    assert str(caught.value) == (
+        f"The tables in the keyspace {settings.keyspace} were made by an older Canopy (schema 1, this one "
+        f"needs {SCHEMA_VERSION}). Bring them up to date: canopy cassandra schema"
+    )
+    assert caught.value.trouble.action is Action.STOP
+    assert described(session, settings.keyspace) == before
+    added = ("paged_shift", "paged_seq", "coarse_seq", "late_seq")
+    assert schema.create(session, settings) == [
+        *(f"table run_streams: column {name} added" for name in added),
+        "table metric_pages created",
+        f"schema 1 brought up to {SCHEMA_VERSION}",
+    ]
+    open_store(session.endpoint, settings).close()
+    rows = session.read(f"SELECT run_id, stream, records, paged_seq FROM {settings.keyspace}.run_streams")
+    assert [tuple(row) for row in rows] == [(*ids, 7, None)]
+    assert schema.create(session, settings) == []
+    schema.drop(session, settings.keyspace)
+    session.close()
+
+
+def test_a_migration_that_was_cut_off_is_completed(session: Session, settings: Settings) -> None:
+    make_version_1(session, settings.keyspace)
+    session.driver.execute(f"ALTER TABLE {settings.keyspace}.run_streams ADD paged_seq bigint")
+    with pytest.raises(schema.SchemaOlder):
+        schema.check(session, settings.keyspace)
+    done = schema.create(session, settings)
+    assert "table run_streams: column paged_seq added" not in done
+    assert "table run_streams: column late_seq added" in done
+    schema.check(session, settings.keyspace)
+
+
+def test_a_column_that_version_2_lacks_is_another_shape(session: Session, settings: Settings) -> None:
+    schema.create(session, settings)
+    session.driver.execute(f"ALTER TABLE {settings.keyspace}.run_streams DROP paged_seq")
+    with pytest.raises(schema.SchemaMismatch) as caught:
+        schema.create(session, settings)
+    assert caught.value.differences == {"run_streams": "it has no column paged_seq"}
 
 
 def test_a_missing_keyspace_says_how_to_make_it(session: Session, settings: Settings) -> None:

@@ -6,7 +6,7 @@ one of them later; so nothing that ships or reads ever creates one: they only :f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wal.cassandra.session import Session
@@ -28,6 +28,10 @@ class SchemaNewer(StoreError):
     """The tables were made by a newer Canopy."""
 
 
+class SchemaOlder(StoreError):
+    """The tables were made by an older Canopy and are not brought up to date yet."""
+
+
 class SchemaMismatch(StoreError):
     """Tables of the same names and another shape are there; ``differences`` says how, by table."""
 
@@ -37,17 +41,15 @@ class SchemaMismatch(StoreError):
 
 
 def check(session: Session, keyspace: str) -> None:
-    """Raise :class:`SchemaMissing`, :class:`SchemaNewer` or :class:`SchemaMismatch` unless all is there."""
+    """Raise :class:`SchemaMissing`, :class:`SchemaOlder`, :class:`SchemaNewer` or :class:`SchemaMismatch`
+    unless all is there."""
     found = _columns(session, keyspace)
     if not found and not _keyspace_exists(session, keyspace):
         sentence = f"The keyspace {keyspace} does not exist at {session.endpoint.label}."
         raise SchemaMissing(_trouble("keyspace", sentence, "Create it with: canopy cassandra schema"))
-    differing = _differences(found)
-    version = None if "schema_meta" in differing else _version(session, keyspace, found)
-    if version is not None and version > SCHEMA_VERSION:
-        raise _newer(keyspace, version)
-    if differing:
-        raise _mismatch(keyspace, differing)
+    version = _usable_version(session, keyspace, found)
+    if version is not None and version < SCHEMA_VERSION:
+        raise _older(keyspace, version)
     missing = [table.name for table in TABLES if table.name not in found]
     if missing or version is None:
         what = f"lacks {', '.join(missing)}" if missing else "is not complete"
@@ -56,7 +58,8 @@ def check(session: Session, keyspace: str) -> None:
 
 
 def create(session: Session, settings: Settings) -> list[str]:
-    """Make the keyspace and the tables as far as they are missing; returns a line for each thing done.
+    """Make the keyspace and the tables as far as they are missing, and bring those of an older version up to
+    date; returns a line for each thing done. What was cut off in the middle is completed by the next call.
 
     Nothing is changed when a table of another shape is in the way (:class:`SchemaMismatch`) or the tables
     are newer (:class:`SchemaNewer`). Retention is the tables' default TTL, so it is set here too.
@@ -64,17 +67,15 @@ def create(session: Session, settings: Settings) -> list[str]:
     """
     keyspace = settings.keyspace
     found = _columns(session, keyspace)
-    differing = _differences(found)
-    version = None if "schema_meta" in differing else _version(session, keyspace, found)
-    if version is not None and version > SCHEMA_VERSION:
-        raise _newer(keyspace, version)
-    if differing:
-        raise _mismatch(keyspace, differing)
+    version = _usable_version(session, keyspace, found)
     done: list[str] = []
     if not _keyspace_exists(session, keyspace):
         _ddl(session, _keyspace_statement(session, settings))
         done.append(f"keyspace {keyspace} created")
     retention = _retention(session, keyspace)
+    for table, name, kind in _lacking(found, version):
+        _ddl(session, f"ALTER TABLE {keyspace}.{table.name} ADD {name} {kind}")
+        done.append(f"table {table.name}: column {name} added")
     for table in TABLES:
         ttl_s = getattr(settings.ttl, table.kept) if table.kept else 0
         if table.name not in found:
@@ -83,10 +84,12 @@ def create(session: Session, settings: Settings) -> list[str]:
         elif retention.get(table.name, 0) != ttl_s:
             _ddl(session, f"ALTER TABLE {keyspace}.{table.name} WITH default_time_to_live = {ttl_s}")
             done.append(f"table {table.name}: new rows are kept {f'{ttl_s} s' if ttl_s else 'for ever'}")
-    if version is None:
+    if version != SCHEMA_VERSION:  # last: a store of this version has all of it
         session.write(
             f"INSERT INTO {keyspace}.schema_meta (k, v) VALUES ('version', ?)", [str(SCHEMA_VERSION)]
         )
+        if version is not None:
+            done.append(f"schema {version} brought up to {SCHEMA_VERSION}")
     return done
 
 
@@ -149,19 +152,54 @@ def _version(session: Session, keyspace: str, found: dict[str, dict[str, tuple[A
 # -- comparing --------------------------------------------------------------------------------------
 
 
-def _differences(found: dict[str, dict[str, tuple[Any, ...]]]) -> dict[str, str]:
+def _usable_version(
+    session: Session, keyspace: str, found: dict[str, dict[str, tuple[Any, ...]]]
+) -> int | None:
+    """The version of what is there, None when it states none. Raises SchemaNewer and SchemaMismatch."""
+    meta = next(table for table in TABLES if table.name == "schema_meta")
+    sound = meta.name not in found or _difference(meta, found[meta.name], None) is None
+    version = _version(session, keyspace, found) if sound else None
+    if version is not None and version > SCHEMA_VERSION:
+        raise _newer(keyspace, version)
+    differing = _differences(found, version)
+    if differing:
+        raise _mismatch(keyspace, differing)
+    return version
+
+
+def _differences(found: dict[str, dict[str, tuple[Any, ...]]], version: int | None) -> dict[str, str]:
     """What differs, by table; tables that are not there do not differ, further columns do not count."""
-    reasons = {table.name: _difference(table, found[table.name]) for table in TABLES if table.name in found}
+    reasons = {
+        table.name: _difference(table, found[table.name], version) for table in TABLES if table.name in found
+    }
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _difference(table: Table, there: dict[str, tuple[Any, ...]]) -> str | None:
+def _lacking(
+    found: dict[str, dict[str, tuple[Any, ...]]], version: int | None
+) -> Iterator[tuple[Table, str, str]]:
+    """(table, column, type) of the columns that tables of an older version lack."""
+    for table in TABLES:
+        there = found.get(table.name, {})
+        for name, kind in table.columns if there else ():
+            if name not in there and _comes_later(table, name, version):
+                yield table, name, kind
+
+
+def _comes_later(table: Table, column: str, version: int | None) -> bool:
+    """Whether tables of this version lack the column rightly; ones that state no version may be of any."""
+    return table.later.get(column, 0) > (version or 0)
+
+
+def _difference(table: Table, there: dict[str, tuple[Any, ...]], version: int | None) -> str | None:
     key = _key_of(there)
     wanted = (table.partition, table.clustering)
     if key != wanted:
         return f"its key is {_key_text(*key)}, not {_key_text(*wanted)}"
     for name, kind in table.columns:
         if name not in there:
+            if _comes_later(table, name, version):
+                continue
             return f"it has no column {name}"
         if there[name][0] != kind:
             return f"its column {name} is {there[name][0]}, not {kind}"
@@ -184,6 +222,14 @@ def _mismatch(keyspace: str, differing: dict[str, str]) -> SchemaMismatch:
     sentence = f"The keyspace {keyspace} holds tables of another shape: {', '.join(differing)}."
     remedy = "Use another keyspace: canopy cassandra schema --keyspace NAME"
     return SchemaMismatch(_trouble("schema mismatch", sentence, remedy), differing)
+
+
+def _older(keyspace: str, version: int) -> SchemaOlder:
+    sentence = (
+        f"The tables in the keyspace {keyspace} were made by an older Canopy "
+        f"(schema {version}, this one needs {SCHEMA_VERSION})."
+    )
+    return SchemaOlder(_trouble("schema older", sentence, "Bring them up to date: canopy cassandra schema"))
 
 
 def _newer(keyspace: str, version: int) -> SchemaNewer:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-SCHEMA_VERSION = 1
-"""Grows with every change of a table. A store of a newer version is not written and not read."""
+SCHEMA_VERSION = 2
+"""Grows with every change of a table. A store of a newer version is not written and not read; one of an older
+version is brought up to date by :func:`wal.cassandra.schema.create`. 2: pages (metric_pages, and how far they
+go in run_streams)."""
 
 CHUNK_BITS = 10
 """A partition of training_metrics holds 1,024 records: about 150 KB with 8 metrics, and one read of a chart
 asks for whole partitions."""
+
+PAGE_CHUNK_BITS = 8
+"""A partition of metric_pages holds 256 pages, 16,384 bucket places: at most about 2 MB, and all that a chart
+reads of a level lies in one or two of them."""
 
 BODY_PIECE_BYTES = 256 * 1024
 """A topology's compressed body is cut into cells of at most this size: larger ones load the node's heap."""
@@ -21,13 +28,15 @@ Kept = Literal["metrics", "topology", "runs"] | None
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. ``clustering`` is (column, descending); ``kept`` names the ttl setting of its rows."""
+    """One table. ``clustering`` is (column, descending); ``kept`` names the ttl setting of its rows.
+    ``later``: the columns that a version after the table's first has added, and by which version."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
     partition: tuple[str, ...]
     clustering: tuple[tuple[str, bool], ...] = ()
     kept: Kept = "runs"
+    later: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def ddl(self, keyspace: str, ttl_s: int = 0) -> str:
         """The CREATE TABLE statement."""
@@ -44,13 +53,15 @@ class Table:
         return text + (" WITH " + "\n  AND ".join(options) if options else "")
 
 
-def _table(name: str, columns: str, *key: str, kept: Kept = "runs") -> Table:
+def _table(
+    name: str, columns: str, *key: str, kept: Kept = "runs", later: Mapping[str, int] | None = None
+) -> Table:
     """``columns`` as in CQL, one a line; ``key`` the partition's columns in one text, then the clustering
     columns, a leading ``-`` for descending."""
     lines = [line.split(maxsplit=1) for line in columns.splitlines() if line.strip()]
     described = tuple((name, kind.strip()) for name, kind in lines)
     clustering = tuple((part.lstrip("-"), part.startswith("-")) for part in key[1:])
-    return Table(name, described, tuple(key[0].split()), clustering, kept)
+    return Table(name, described, tuple(key[0].split()), clustering, kept, later or {})
 
 
 # What the run list shows; training_runs holds the same and more, so that one run is one small read.
@@ -97,6 +108,21 @@ TRAINING_METRICS = _table(
     texts frozen<map<text, text>>
     """,
     "run_id stream chunk", "seq", kept="metrics",
+)  # fmt: skip
+
+METRIC_PAGES = _table(
+    "metric_pages",
+    """
+    run_id uuid
+    stream uuid
+    metric text
+    level int
+    chunk bigint
+    page bigint
+    newest bigint
+    body blob
+    """,
+    "run_id stream metric level chunk", "page", kept="metrics",
 )  # fmt: skip
 
 NETWORK_TOPOLOGY = _table(
@@ -176,8 +202,12 @@ RUN_STREAMS = _table(
     first_step bigint
     last_step bigint
     acknowledged frozen<list<bigint>>
+    paged_shift int
+    paged_seq bigint
+    coarse_seq bigint
+    late_seq bigint
     """,
-    "run_id", "stream",
+    "run_id", "stream", later=dict.fromkeys(("paged_shift", "paged_seq", "coarse_seq", "late_seq"), 2),
 )  # fmt: skip
 
 RUN_SEGMENTS = _table(
@@ -221,6 +251,6 @@ RUN_METRICS = _table(
 SCHEMA_META = _table("schema_meta", "    k text\n    v text", "k", kept=None)
 
 TABLES = (
-    TRAINING_METRICS, NETWORK_TOPOLOGY, TOPOLOGY_BODIES, TRAINING_RUNS, RUNS_BY_WEEK, RUN_WEEKS,
-    RUN_STREAMS, RUN_SEGMENTS, RUN_METRICS, SCHEMA_META,
+    TRAINING_METRICS, METRIC_PAGES, NETWORK_TOPOLOGY, TOPOLOGY_BODIES, TRAINING_RUNS, RUNS_BY_WEEK,
+    RUN_WEEKS, RUN_STREAMS, RUN_SEGMENTS, RUN_METRICS, SCHEMA_META,
 )  # fmt: skip
