@@ -16,7 +16,7 @@ import numpy as np
 from canopy_tui.charts.plot import Plot, plot, plot_columns
 from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
-from wal.source import MetricRow, RunDetail, RunState, SourceError, StreamRow
+from wal.source import Ask, MetricRow, RunDetail, RunState, SourceError, StreamRow
 
 if TYPE_CHECKING:
     from canopy_tui.charts.glyphs import Glyphs
@@ -106,7 +106,7 @@ def _draw(
 ) -> DrawnMetric:
     steps, size = step_range(look.detail), (request.width, request.height)
     wait_s = max(deadline - time.monotonic(), 0.0)
-    series = look.series(name, plot_columns(request.width, glyphs), steps, wait_s=wait_s)
+    series = look.series(Ask(name, plot_columns(request.width, glyphs), range=steps), wait_s=wait_s)
     try:
         metric = look.metric(name, wait_s=0.0)  # the very points that were just waited for
     except KeyError:

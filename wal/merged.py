@@ -31,8 +31,9 @@ from wal.reading.reach import Reach, Workers
 from wal.reading.runlook import RunLook
 from wal.reading.runrows import stream_row
 from wal.reading.streams import StreamEntry
-from wal.record import Record
+from wal.record import Record, uuid7_milliseconds
 from wal.source import (
+    Ask,
     Connection,
     MetricRow,
     Points,
@@ -238,23 +239,16 @@ class MergedSource:
 
     # -- points -------------------------------------------------------------------------------------
 
-    def series(
-        self,
-        run_id: UUID,
-        metric: str,
-        columns: int,
-        steps: tuple[int, int] | None = None,
-        *,
-        wait_s: float = ANSWER_S,
-    ) -> list[Series]:
-        """The metric reduced to ``columns``, a series per stream that has it, rank 0 first, then by start.
+    def series(self, run_id: UUID, ask: Ask, *, wait_s: float = ANSWER_S) -> list[Series]:
+        """One chart's series: one per stream that has the metric, rank 0 first, then by start, each followed
+        by its ghost when these are asked for. All are on the same edges.
 
-        All are on the same edges, over ``steps`` (first and last) or the union of the streams'. Cassandra's
-        points where it has them, completed by the log's; while Cassandra is waited for longer than
-        ``wait_s``, the log alone. Raises like :meth:`run`, and SourceError for another machine's stream of
-        which nothing could be read yet.
+        Cassandra's points where it has them, completed by the log's; while Cassandra is waited for longer
+        than ``wait_s``, the log alone. Raises like :meth:`run`, and SourceError for another machine's stream
+        of which nothing could be read yet.
         """
-        return self._series_reader().series(self._views(run_id), metric, columns, steps, wait_s)
+        views = self._views(run_id)
+        return self._series_reader().series(views, ask, _start_us(run_id, views), wait_s)
 
     def metric(self, run_id: UUID, name: str, *, wait_s: float = ANSWER_S) -> MetricRow:
         """As :meth:`wal.reading.runlook.RunLook.metric`, of the run as it is now."""
@@ -331,6 +325,14 @@ def _stream_views(rows: Sequence[StreamRow], entries: Sequence[StreamEntry]) -> 
     here = {entry.stream_id: entry for entry in entries}
     ordered = sorted(rows, key=lambda row: (row.rank, row.started_ns, row.stream_id))
     return [StreamView(row, here.get(row.stream_id)) for row in ordered]
+
+
+def _start_us(run_id: UUID, views: Sequence[StreamView]) -> int:
+    """When the run began, as its row says it."""
+    milliseconds = uuid7_milliseconds(run_id)
+    if milliseconds is not None:
+        return milliseconds * 1_000
+    return min((view.row.started_ns for view in views), default=0) // 1_000
 
 
 def _read_run(store: CassandraStore, run_id: UUID, local_ids: frozenset[UUID]) -> RunDetail:

@@ -12,12 +12,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from wal.paging.axes import STEP, Ask, XAxis
 from wal.record import Record
 from wal.summary import MetricSummary
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+__all__ = [
+    "STEP", "Ask", "Connection", "MetricRow", "Points", "RunDetail", "RunRow", "RunState", "Source",
+    "SourceError", "StoreStatus", "StreamRow", "TopologyRow", "XAxis",
+]  # fmt: skip
 
 
 class SourceError(Exception):

@@ -27,7 +27,7 @@ from canopy_tui.listing import Listing, Piece, ascii_only
 from canopy_tui.pointrows import point_rows, with_rows
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
-from wal.source import SourceError
+from wal.source import Ask, SourceError
 
 if TYPE_CHECKING:
     from wal.reading.runlook import RunLook
@@ -96,7 +96,7 @@ def _chart(look: RunLook, metric: MetricRow, columns: int, unicode: bool) -> lis
     """The chart of a metric under a line that says the same in words, for who cannot see it."""
     glyphs = BRAILLE if unicode else ASCII
     try:
-        series = look.series(metric.name, columns * glyphs.columns, wait_s=PATIENCE_S)
+        series = look.series(Ask(metric.name, columns * glyphs.columns), wait_s=PATIENCE_S)
     except SourceError as error:
         return [[Piece(in_words(metric))], [], [Piece(f"no chart: {error}", "bad")]]
     chart = chart_lines(series, look.detail.row, columns, CHART_HEIGHT, glyphs, guides=False)

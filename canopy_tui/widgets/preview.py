@@ -25,7 +25,7 @@ from canopy_tui.previewlines import (
     preview_lines,
 )
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
-from wal.source import RunDetail, RunRow, SourceError
+from wal.source import Ask, RunDetail, RunRow, SourceError
 
 if TYPE_CHECKING:
     from canopy_tui.app import CanopyApp
@@ -78,7 +78,7 @@ def read_preview(source: MergedSource, request: Request, glyphs: Glyphs) -> Prev
     width, height = request.size
     if request.metric in look.detail.metrics:
         try:
-            series = look.series(request.metric, width * glyphs.columns, wait_s=WAIT_S)
+            series = look.series(Ask(request.metric, width * glyphs.columns), wait_s=WAIT_S)
             chart = chart_lines(series, look.detail.row, width, height, glyphs) if series else []
         except SourceError as error:
             problem = str(error)

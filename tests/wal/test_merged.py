@@ -7,13 +7,13 @@ from pathlib import Path
 
 from helpers.logs import log, log_special, log_topology, make_run, open_journal, write_run
 from helpers.reading import merged_source, wait_for
-from helpers.syncing import connect, drain, make_syncer, step_until, target_of
+from helpers.syncing import connect, drain, ship_what_is_there, target_of
 from helpers.waiting import eventually
 
 from wal.merged import MergedSource
 from wal.record import Kind
 from wal.settings import Settings
-from wal.source import Connection, RunState
+from wal.source import Ask, Connection, RunState
 
 CURVE = [1.0 / step for step in range(1, 301)]
 
@@ -33,7 +33,7 @@ def test_without_cassandra_all_is_local(tmp_path: Path) -> None:
     with merged_source(tmp_path) as source:
         assert source.wait_ready()
         (row,) = source.runs()
-        (series,) = source.series(run_id, "loss", 50)
+        (series,) = source.series(run_id, Ask("loss", 50))
         status = source.status()
         assert values(source, run_id, stream_id) == CURVE
     assert (row.shipped, row.unshipped, row.local) == (False, 300, True)
@@ -58,7 +58,7 @@ def test_a_value_changed_by_cql_shows(tmp_path: Path, keyspace: Settings) -> Non
     with merged_source(tmp_path, keyspace) as source:
         wait_for(source, Connection.UP)
         assert values(source, run_id, stream_id)[6] == 777.0
-        (series,) = source.series(run_id, "loss", 14)
+        (series,) = source.series(run_id, Ask("loss", 14))
         row = source.metric(run_id, "loss")
     assert series.columns.max.max() == 777.0
     assert not series.unshipped.any()
@@ -82,7 +82,7 @@ def test_another_machine_sees_everything(tmp_path: Path, keyspace: Settings) -> 
         detail = source.run(run.run_id)
         (stream,) = detail.streams
         points = source.points(run.run_id, stream.stream_id, "loss")
-        (series,) = source.series(run.run_id, "loss", 20)
+        (series,) = source.series(run.run_id, Ask("loss", 20))
         (snapshot,) = source.topologies(run.run_id)
         assert source.topology(run.run_id, stream.stream_id, snapshot.seq)["input_size"] == 2
         assert len(source.records(run.run_id, stream.stream_id)) == 202
@@ -99,26 +99,20 @@ def test_the_unshipped_tail_is_drawn_on_top(tmp_path: Path, keyspace5: Settings)
     journal = open_journal(tmp_path)
     for step in range(1, 101):
         log(journal, step, {"loss": 1 / step})
-    drain_what_is_there(tmp_path, keyspace5)
+    ship_what_is_there(tmp_path, keyspace5)
     for step in range(101, 121):
         log(journal, step, {"loss": 1 / step})
     run_id, stream_id = journal.run.run_id, journal.stream.stream_id
     with merged_source(tmp_path, keyspace5) as source:
         wait_for(source, Connection.UP)
         assert values(source, run_id, stream_id) == [1 / step for step in range(1, 121)]
-        (series,) = source.series(run_id, "loss", 120)
+        (series,) = source.series(run_id, Ask("loss", 120))
         assert series.unshipped.tolist() == [False] * 100 + [True] * 20
         assert source.runs()[0].unshipped == 20
-        drain_what_is_there(tmp_path, keyspace5)
+        ship_what_is_there(tmp_path, keyspace5)
         (series,) = eventually(
-            lambda: source.series(run_id, "loss", 120), lambda found: not found[0].unshipped.any()
+            lambda: source.series(run_id, Ask("loss", 120)), lambda found: not found[0].unshipped.any()
         )
         assert series.points == 120
         assert source.run(run_id).row.unshipped == 0
     journal.close()
-
-
-def drain_what_is_there(log_dir: Path, settings: Settings) -> None:
-    syncer = make_syncer(log_dir, settings)
-    step_until(syncer, lambda outcome: outcome.waiting == 0 and syncer.stored > 0)
-    syncer.close()

@@ -25,7 +25,7 @@ from wal.cassandra.session import connect
 from wal.link import Target
 from wal.merged import MergedSource
 from wal.settings import Settings
-from wal.source import Connection, RunState, SourceError
+from wal.source import Ask, Connection, RunState, SourceError
 from wal.syncer import Syncer
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def test_a_deaf_cassandra_keeps_nobody_waiting(tmp_path: Path) -> None:
         with within(CALLER_S):
             assert [row.run_id for row in source.runs()] == [run_id]
             assert source.run(run_id).row.records == 100
-            (series,) = source.series(run_id, "loss", 40)
+            (series,) = source.series(run_id, Ask("loss", 40))
             assert series.points == 100
             assert source.status().connection in (Connection.STARTING, Connection.OFFLINE)
         status = wait_for(source, Connection.OFFLINE)
@@ -68,7 +68,7 @@ def test_a_deaf_cassandra_keeps_nobody_waiting(tmp_path: Path) -> None:
         assert status.since_ns
         assert status.unshipped == 100
         with within(CALLER_S):
-            assert source.series(run_id, "loss", 40)[0].points == 100
+            assert source.series(run_id, Ask("loss", 40))[0].points == 100
         with within(0.5):
             source.close()
 
@@ -147,7 +147,7 @@ def check_shipped(source: MergedSource, run_id: UUID, stream_id: UUID, *, local:
     assert (row.name, row.project, row.local) == ("train-1", "spirals", local)
     assert detail.row.records == 100
     assert losses(source, run_id, stream_id) == [1 / step for step in range(1, 101)]
-    (series,) = source.series(run_id, "loss", 25)
+    (series,) = source.series(run_id, Ask("loss", 25))
     assert series.points == 100
 
 
@@ -186,7 +186,9 @@ def check_tail(source: MergedSource, run_id: UUID, newest: int) -> None:
     detail = eventually(lambda: source.run(run_id), lambda found: found.row.records == newest)
     assert detail.streams[0].acked == ((1, newest),)
     assert detail.row.step == newest
-    series = eventually(lambda: source.series(run_id, "loss", 500), lambda found: found[0].points == newest)
+    series = eventually(
+        lambda: source.series(run_id, Ask("loss", 500)), lambda found: found[0].points == newest
+    )
     assert not series[0].unshipped.any()
 
 

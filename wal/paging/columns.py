@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,16 +20,17 @@ FIRST_EDGE = -(1 << 63)
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """``k`` columns: column ``i`` holds the points with ``edges[i] <= step < edges[i + 1]``.
+    """``k`` columns: column ``i`` holds the points with ``edges[i] <= x < edges[i + 1]``.
 
-    ``edges`` is int64 of shape (k + 1,); all others are of shape (k,). ``n`` counts all points of a column,
-    ``n_nan``, ``n_pinf`` and ``n_ninf`` those that are not finite. ``first`` and ``last`` are by (step, seq);
-    ``min_step`` and ``max_step`` are where the extreme first occurred. Values of a column without a finite
-    point are NaN and its steps 0. ``mean`` is over finite points,
+    ``edges`` is of shape (k + 1,), int64 for steps and times and float64 for a metric as x; all others are of
+    shape (k,). ``n`` counts all points of a column, ``n_nan``, ``n_pinf`` and ``n_ninf`` those that are not
+    finite. ``first`` and ``last`` are by (x, step, seq); ``min_step`` and ``max_step`` are where the extreme
+    first occurred, ``first_x`` … ``max_x`` the x of the same points (on the step axis the steps themselves).
+    Values of a column without a finite point are NaN, its steps and x 0. ``mean`` is over finite points,
     NaN where their sum overflowed; of single points the sum is left to right by seq.
     """
 
-    edges: NDArray[np.int64]
+    edges: NDArray[np.int64] | NDArray[np.float64]
     n: NDArray[np.int64]
     n_nan: NDArray[np.int64]
     n_pinf: NDArray[np.int64]
@@ -43,6 +44,10 @@ class Columns:
     last_step: NDArray[np.int64]
     min_step: NDArray[np.int64]
     max_step: NDArray[np.int64]
+    first_x: NDArray[np.int64] | NDArray[np.float64]
+    last_x: NDArray[np.int64] | NDArray[np.float64]
+    min_x: NDArray[np.int64] | NDArray[np.float64]
+    max_x: NDArray[np.int64] | NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.n)
@@ -75,11 +80,24 @@ def column_edges(first_step: int, last_step: int, columns: int, exponent: int = 
     return np.array([min(max(edge, FIRST_EDGE), LAST_EDGE) for edge in edges], dtype=np.int64)
 
 
-def column_of(step: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The column of each step, -1 for those that lie in none."""
+def value_edges(lowest: float, highest: float, columns: int) -> NDArray[np.float64]:
+    """Edges of at most ``columns`` equal intervals of a metric's values that hold both. Raises ValueError for
+    ``columns < 1``."""
+    if columns < 1:
+        raise ValueError(f"a chart needs at least one column, not {columns}")
+    part = np.linspace(0.0, 1.0, columns + 1)
+    edges = lowest * (1.0 - part) + highest * part  # a difference of two huge values would overflow
+    edges[0], edges[-1] = lowest, np.nextafter(highest, np.inf)
+    return np.unique(edges)
+
+
+def column_of(
+    x: NDArray[np.int64] | NDArray[np.float64], edges: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The column of each x, -1 for those that lie in none."""
     last = len(edges) - 2
-    column = np.searchsorted(edges, step, side="right") - 1
-    inside = (column >= 0) & ((column <= last) | (step == LAST_EDGE) & (edges[-1] == LAST_EDGE))
+    column = np.searchsorted(edges, x, side="right") - 1
+    inside = (column >= 0) & ((column <= last) | (x == LAST_EDGE) & (edges[-1] == LAST_EDGE))
     return np.where(inside, np.minimum(column, last), -1)
 
 
@@ -106,10 +124,27 @@ def columns_of(
         column = column_of(tail.step, edges)
         inside = column >= 0
         found = combined(found, by_number(tail.pick(inside), column[inside]))
-    return _spread(found, edges)
+    return _spread(found, edges, "step")
 
 
-def _spread(found: Buckets, edges: NDArray[np.int64]) -> Columns:
+def columns_at(
+    items: Buckets,
+    x: NDArray[np.int64] | NDArray[np.float64],
+    edges: NDArray[np.int64] | NDArray[np.float64],
+) -> Columns:
+    """Columns of one metric's buckets and points as wholes, each at its ``x``; ``items`` are in the order of
+    their steps, those of equal x stay in it."""
+    column = column_of(x, edges)
+    inside = np.flatnonzero(column >= 0)
+    inside = inside[np.argsort(x[inside], kind="stable")]
+    placed = replace(items, **{f"{name}_us": x for name in ("first", "last", "min", "max")})
+    return _spread(merged(placed.pick(inside).renumbered(column[inside])), edges, "us")
+
+
+def _spread(
+    found: Buckets, edges: NDArray[np.int64] | NDArray[np.float64], x: Literal["step", "us"]
+) -> Columns:
+    """Columns of buckets whose numbers are columns; their ``x`` is in the fields of this ending."""
     count = len(edges) - 1
 
     def place(values: NDArray[Any], empty: float = 0) -> NDArray[Any]:
@@ -122,4 +157,5 @@ def _spread(found: Buckets, edges: NDArray[np.int64]) -> Columns:
     others = ("n", "n_nan", "n_pinf", "n_ninf", "first_step", "last_step", "min_step", "max_step")
     made: dict[str, Any] = {name: place(getattr(found, name)) for name in others}
     made |= {name: place(getattr(found, name), np.nan) for name in ("first", "last", "min", "max")}
+    made |= {f"{name}_x": place(getattr(found, f"{name}_{x}")) for name in ("first", "last", "min", "max")}
     return Columns(edges=edges, mean=place(mean, np.nan), **made)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wal.source import MetricRow, RunDetail
+from wal.source import Ask, MetricRow, RunDetail
 
 if TYPE_CHECKING:
     from wal.pyramid import Series
@@ -22,11 +22,9 @@ class RunLook:
     views: Sequence[StreamView]
     reader: SeriesReader
 
-    def series(
-        self, metric: str, columns: int, steps: tuple[int, int] | None = None, *, wait_s: float
-    ) -> list[Series]:
+    def series(self, ask: Ask, *, wait_s: float) -> list[Series]:
         """As :meth:`wal.merged.MergedSource.series`."""
-        return self.reader.series(self.views, metric, columns, steps, wait_s)
+        return self.reader.series(self.views, ask, self.detail.row.started_ns // 1_000, wait_s)
 
     def metric(self, name: str, *, wait_s: float) -> MetricRow:
         """The metric's row made from the very points that :meth:`series` draws. KeyError when there is none.

@@ -10,13 +10,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 from uuid import UUID
 
 import numpy as np
 
-from wal.pyramid import LAST_EDGE, Series, column_edges, reduce
+from wal.pyramid import Ask, Batch, Series
+from wal.reading.drawing import Parts, make_series, nothing_of, whole_of
+from wal.reading.lineage import pieces_of
 from wal.reading.pace import WINDOW_S, Pace, pace_of
 from wal.reading.pointcache import PointCache, StreamPoints, whole_prefix
 from wal.reading.points import no_points, pick, summarise
@@ -68,22 +70,22 @@ class SeriesReader:
         with self._guard:
             self._reduced.clear()
 
-    def series(
-        self,
-        views: Sequence[StreamView],
-        metric: str,
-        columns: int,
-        steps: tuple[int, int] | None,
-        wait_s: float,
-    ) -> list[Series]:
-        """A series per stream that has points, all on the same edges; ``steps`` default to all of them."""
+    def series(self, views: Sequence[StreamView], ask: Ask, start_us: int, wait_s: float) -> list[Series]:
+        """A series per stream that has points, and one per ghost, all on the same edges."""
+        x = ask.x.metric
+        if ask.x.kind == "metric" and x != ask.metric:
+            others = {one.view.row.stream_id: one for one in self._once((x,), views, x, wait_s, list)}
+        else:
+            others = {}
 
         def reduced(found: list[_Found]) -> list[Series]:
-            low, high = steps or _step_range(found)
-            edges = column_edges(low, high, columns)
-            return [_series(one, metric, edges) for one in found]
+            parts = {one.view.row.stream_id: _parts(one) for one in found}
+            joined = {stream: _parts(one) for stream, one in others.items()} if others else parts
+            pieces = pieces_of([one.view.row for one in found], parts, joined, ask)
+            return make_series(pieces, ask, start_us, 0)
 
-        return self._once(("series", metric, columns, steps), views, metric, wait_s, reduced)
+        token = (ask, *(id(one.points) for one in others.values()))
+        return self._once(token, views, ask.metric, wait_s, reduced)
 
     def summary(self, views: Sequence[StreamView], metric: str, wait_s: float) -> MetricSummary | None:
         """The metric over the streams of the lowest rank that has it; None when no stream has."""
@@ -230,23 +232,11 @@ class _Found:
     unshipped: NDArray[np.bool_]
 
 
-def _step_range(found: Sequence[_Found]) -> tuple[int, int]:
-    if not found:
-        return 0, 0
-    low = min(int(one.points.step.min()) for one in found)
-    return low, max(int(one.points.step.max()) for one in found)
-
-
-def _series(found: _Found, metric: str, edges: NDArray[np.int64]) -> Series:
-    row, points = found.view.row, found.points
-    late = points.step[found.unshipped]
-    late = late[(late >= edges[0]) & ((late < edges[-1]) | (late == LAST_EDGE))]
-    unshipped = np.zeros(len(edges) - 1, dtype=np.bool_)
-    unshipped[np.minimum(np.searchsorted(edges, late, side="right") - 1, len(unshipped) - 1)] = True
-    return Series(
-        run_id=row.run_id, stream_id=row.stream_id, rank=row.rank, metric=metric,
-        columns=reduce(points.step, points.value, edges), unshipped=unshipped, points=len(points),
-    )  # fmt: skip
+def _parts(found: _Found) -> Parts:
+    points = found.points
+    none = np.zeros(len(points), dtype=np.int64)
+    tail = Batch(none, points.seq, points.step, points.ts // 1_000, points.value)
+    return replace(nothing_of(whole_of(tail)), tail=tail, tail_unshipped=found.unshipped)
 
 
 def _silence(question: Question[None] | None) -> SourceError:
