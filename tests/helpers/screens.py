@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from textual.pilot import Pilot
@@ -12,6 +13,7 @@ from textual.pilot import Pilot
 from canopy_tui.app import CanopyApp
 from canopy_tui.screens.runs import RunsScreen
 from helpers.screenlogs import LogWriter
+from helpers.syncing import target_of
 from wal.link import Target
 from wal.merged import MergedSource
 from wal.settings import Settings
@@ -30,6 +32,16 @@ def app_on(
     managed node say of the Cassandra that is not there: connection, detail, remedy."""
     nowhere = Target(Settings(), None, *target)
     source = MergedSource(writer.log_dir, find=lambda: nowhere, clock_ns=writer.clock_ns)
+    return CanopyApp(source, log_dir=writer.log_dir, clock_ns=writer.clock_ns, **options)
+
+
+def app_over(writer: LogWriter, settings: Settings, **options: Any) -> CanopyApp:
+    """The app with the writer's clock, on its log directory and on a real Cassandra, which the status line
+    calls by the usual address: the port of a test's node is another one each time."""
+    target = target_of(settings)
+    assert target.endpoint is not None
+    target = replace(target, endpoint=replace(target.endpoint, label="127.0.0.1:9042"))
+    source = MergedSource(writer.log_dir, find=lambda: target, clock_ns=writer.clock_ns)
     return CanopyApp(source, log_dir=writer.log_dir, clock_ns=writer.clock_ns, **options)
 
 

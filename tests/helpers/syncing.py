@@ -65,3 +65,10 @@ def drain(log_dir: Path, settings: Settings, **options: object) -> Outcome:
         return step_until(syncer, lambda outcome: outcome.drained)
     finally:
         syncer.close()
+
+
+def ship_what_is_there(log_dir: Path, settings: Settings) -> None:
+    """Have in Cassandra all that lies in ``log_dir`` now, live streams' records too."""
+    syncer = make_syncer(log_dir, settings)
+    step_until(syncer, lambda outcome: outcome.waiting == 0 and syncer.stored > 0)
+    syncer.close()

@@ -14,7 +14,8 @@ from uuid import UUID
 import pytest
 from helpers.onerun import RECORDS, acknowledge, grow, write_run
 from helpers.screenlogs import LogWriter, falling
-from helpers.screens import app_on, settled, text_of, until
+from helpers.screens import app_on, app_over, settled, text_of, until
+from helpers.syncing import ship_what_is_there
 from textual.pilot import Pilot
 
 from canopy_tui.app import CanopyApp
@@ -106,6 +107,24 @@ def test_offline_with_an_unshipped_tail(
     run_id = write_run(writer, NAME)
     acknowledge(writer.log_dir, writer.journals[NAME].stream_id, RECORDS * 3 // 4)
     shoot(snap_compare, _offline_app(writer, run_id), size, says="offline")
+
+
+def test_up(snap_compare: Snapshot, writer: LogWriter, keyspace5: Settings) -> None:
+    """All of a live run is in a real Cassandra, which draws it."""
+    run_id = write_run(writer, NAME)
+    ship_what_is_there(writer.log_dir, keyspace5)
+    app = app_over(writer, keyspace5, open_run=run_id)
+    shoot(snap_compare, app, NORMAL, says="127.0.0.1:9042 up")
+
+
+def test_catching_up(snap_compare: Snapshot, writer: LogWriter, keyspace5: Settings) -> None:
+    """A real Cassandra lacks the newest 1,000 records: they are drawn from the log, in their own style."""
+    run_id = write_run(writer, NAME, records=3000)
+    ship_what_is_there(writer.log_dir, keyspace5)
+    for step in range(3000, 4000):
+        writer.log(NAME, {"train/loss": 0.3, "grad/norm": 1.4, "val/acc": 0.98}, step)
+    app = app_over(writer, keyspace5, open_run=run_id)
+    shoot(snap_compare, app, WIDE, says="catching up 1,000 records")
 
 
 def _offline_app(writer: LogWriter, run_id: UUID) -> CanopyApp:

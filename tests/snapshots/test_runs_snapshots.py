@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from helpers.screenlogs import START_NS, LogWriter, crash, falling, on_host, rising
-from helpers.screens import app_on, runs_screen, settled, text_of, until
+from helpers.screens import app_on, app_over, runs_screen, settled, text_of, until
+from helpers.syncing import ship_what_is_there
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from canopy_tui.app import CanopyApp
+from wal.settings import Settings
 from wal.source import Connection
 
 SnapCompare = Callable[..., bool]
@@ -179,6 +181,22 @@ def test_offline(writer: LogWriter, snap_compare: SnapCompare) -> None:
         target=(Connection.OFFLINE, "the managed node is stopped", "Start it with: canopy cassandra up"),
     )
     assert snap_compare(app, terminal_size=(120, 24), run_before=shows(text="offline"))
+
+
+def test_up(writer: LogWriter, snap_compare: SnapCompare, keyspace5: Settings) -> None:
+    """All is in a real Cassandra, that of the runs which go on too."""
+    ship_what_is_there(writer.log_dir, keyspace5)
+    run_before = shows(text="127.0.0.1:9042 up", also=lambda app: text_of(app).count("✓") == 11)
+    assert snap_compare(app_over(writer, keyspace5), terminal_size=(80, 24), run_before=run_before)
+
+
+def test_catching_up(writer: LogWriter, snap_compare: SnapCompare, keyspace5: Settings) -> None:
+    """The same, and then 1,200 records that nobody ships."""
+    ship_what_is_there(writer.log_dir, keyspace5)
+    for step in range(400, 1600):
+        writer.log("cascor-gauss-1", {"val/loss": 360 / step}, step)
+    run_before = shows(text="catching up 1,200 records")
+    assert snap_compare(app_over(writer, keyspace5), terminal_size=(80, 24), run_before=run_before)
 
 
 def test_the_node_starts(writer: LogWriter, snap_compare: SnapCompare) -> None:
