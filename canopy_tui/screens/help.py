@@ -44,6 +44,8 @@ class HelpScreen(ModalScreen[None]):
         ),
         Binding("j,down", "scroll(1)", "Down", show=False, id="help.down", tooltip="Down"),
         Binding("k,up", "scroll(-1)", "Up", show=False, id="help.up", tooltip="Up"),
+        # A modal screen keeps the app's keys out, and this one says that q leaves.
+        Binding("q,ctrl+q", "quit", show=False, id="help.quit", tooltip="Leave, as everywhere"),
     ]
 
     def __init__(self, screen: Screen[object], leaving: str) -> None:
@@ -61,6 +63,9 @@ class HelpScreen(ModalScreen[None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+    async def action_quit(self) -> None:
+        await self.app.action_quit()
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

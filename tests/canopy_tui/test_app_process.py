@@ -120,6 +120,15 @@ def test_quits(log_dir: Path, key: str) -> None:
         assert terminal.wait() == 0
 
 
+def test_quits_from_the_help(log_dir: Path) -> None:
+    with canopy(log_dir, CANOPY_NODE="none") as terminal:
+        terminal.wait_for("first-run", "local only")
+        terminal.press("?")
+        terminal.wait_for("Open the command palette")
+        terminal.press("q")
+        assert terminal.wait() == 0
+
+
 def test_leaves_the_terminal_as_it_was(log_dir: Path) -> None:
     with canopy(log_dir, CANOPY_NODE="none") as terminal:
         terminal.wait_for("first-run")
