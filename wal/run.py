@@ -242,7 +242,10 @@ class Run:
                 notice.once("ts", "log() takes nanoseconds since the epoch as ts: this one is now")
         if step is None and kind is not Kind.LOG:
             step = max(journal.last_step, 0)
-        return journal.append(kind, step, self._clock_ns() if ts is None else ts, *packed)
+        seq = journal.append(kind, step, self._clock_ns() if ts is None else ts, *packed)
+        if seq is None and self._finished:  # by another thread, or a signal handler, since we looked
+            _say_finished()
+        return seq
 
     def _record_summary(self, values: Mapping[str, Any]) -> None:
         with never_raising("summary"):
@@ -269,7 +272,7 @@ class Run:
     def _find_journal(self) -> Journal | None:
         """The journal to write to when the usual one is of no use: a forked child's own stream, or none."""
         if self._finished:
-            notice.once("finished", "log() after finish(): nothing is kept; start a run with init()")
+            _say_finished()
             return None
         if not self._is_forked:
             return self._journal  # disabled
@@ -371,6 +374,10 @@ def ignore_unknown(where: str, unknown: Mapping[str, object]) -> None:
     """Say once that keywords of other trackers mean nothing here."""
     for keyword in unknown:
         notice.once(f"keyword {keyword}", f"{where}({keyword}=...) means nothing to Canopy and is ignored")
+
+
+def _say_finished() -> None:
+    notice.once("finished", "log() after finish(): nothing is kept; start a run with init()")
 
 
 def _at_worker_exit(finish: Callable[[], None]) -> None:

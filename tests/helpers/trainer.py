@@ -99,11 +99,15 @@ def main() -> None:
         Path(log_dir), Wishes(project="kill", name="kill"), connect=connect,
         limits=Limits(records=int(records), tick_seconds=0.02),
     )  # fmt: skip
-    with open(ack_file, "r+b") as file, mmap.mmap(file.fileno(), ACK.size) as acks:
+    with (
+        open(ack_file, "r+b") as file,
+        mmap.mmap(file.fileno(), ACK.size) as memory,
+        memoryview(memory).cast("q") as acks,
+    ):
         for step in range(1_000_000):
             seq = run.log({"loss": 1.0 / (step + 1), "step": step, "nan": float("nan")})
             assert seq is not None
-            ACK.pack_into(acks, 0, seq)
+            acks[0] = seq  # in one store: pack_into() writes a zero first, and a kill may leave it
 
 
 if __name__ == "__main__":

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.logs import make_run, open_journal
-from helpers.trainer import run_script
+from helpers.trainer import environment, run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
 from wal.journal import Journal, Limits, read_meta, segment_paths
 from wal.record import Kind, packer
 from wal.segments import notice
-from wal.segments.spill import Spill
+from wal.segments.spill import Call, Spill, call_of
 
 
 @pytest.fixture(autouse=True)
@@ -102,21 +107,25 @@ def test_what_memory_cannot_hold_becomes_one_gap(tmp_path: Path) -> None:
 
 def test_the_queue_drops_until_half_of_it_is_free() -> None:
     queue = Spill(10_000)
-    call = (Kind.LOG, 0, 0, ("n",), bytes(467))  # 700 bytes of account
+
+    def call() -> Call:
+        return (Kind.LOG, 0, 0, ("n",), bytes(467))  # 700 bytes of account
+
     for _ in range(30):
-        queue.add(call)
+        queue.add(call())
     assert len(queue) == 15, "fourteen calls and one gap"
     for _ in range(3):
-        queue.remove_first()
-    queue.add(call)
+        queue.remove(queue.head)
+    queue.add(call())
     assert len(queue) == 12, "still dropping"
     for _ in range(5):
-        queue.remove_first()
-    queue.add(call)
+        queue.remove(queue.head)
+    queue.add(call())
     kinds = []
-    while queue:
-        kinds.append(queue.first()[0])
-        queue.remove_first()
+    while head := queue.head:
+        kinds.append(call_of(head)[0])
+        queue.remove(head)
+        queue.remove(head)  # a second time does nothing
     assert kinds == [Kind.LOG] * 6 + [Kind.GAP] + [Kind.LOG]
 
 
@@ -306,3 +315,118 @@ def test_the_warning_reaches_a_stderr_that_is_not_utf8(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr.isascii()
     assert " -> " in finished.stderr
+
+
+# -- the end on such a disk ----------------------------------------------------------------------------
+
+ENDS_ON_A_BAD_DISK = """
+import json, os, resource, shutil, subprocess, sys
+from pathlib import Path
+from wal.training.current import start_run
+from wal.segments.meta import Limits
+from wal.training.starting import Wishes
+
+disk, what, tick = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+log_dir = disk / "log"
+run = start_run(log_dir, Wishes(project="p", name="n"), limits=Limits(records=40, tick_seconds=tick))
+seqs = [run.log({"n": n}) for n in range(100)]
+assert run.flush()
+if what == "read-only":
+    subprocess.run(["mount", "-o", "remount,abort", str(disk)], check=True)
+elif what == "refusing":
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+else:
+    while True:
+        os.rename(log_dir, disk / "doomed")
+        shutil.rmtree(disk / "doomed")
+        try:
+            log_dir.write_text("a file is in the way")
+            break
+        except IsADirectoryError:  # the log was quicker and made a new one
+            continue
+if tick < 1:
+    while run.log({"n": 100}) is not None:
+        pass
+else:
+    run.log({"n": 100})
+run.config.lr = 0.1
+run.finish()
+run.finish()
+print(json.dumps(seqs))
+"""
+
+
+def end_on_a_bad_disk(disk: Path, what: str, tick: float, *wrapper: str) -> str:
+    """What the process says on stderr; it must end by itself, and well."""
+    finished = subprocess.run(
+        [*wrapper, sys.executable, "-c", ENDS_ON_A_BAD_DISK, str(disk), what, str(tick)],
+        env=environment(), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout) == list(range(1, 101))
+    assert all(line.startswith("canopy: ") for line in finished.stderr.splitlines()), "no traceback"
+    return finished.stderr
+
+
+NOTICED = pytest.mark.parametrize("tick", [0.01, 3600.0], ids=["noticed", "unnoticed"])
+"""Whether the background has seen what became of the disk when the run ends."""
+
+
+@NOTICED
+def test_a_run_ends_on_a_disk_that_refuses_every_write(tmp_path: Path, tick: float) -> None:
+    said = end_on_a_bad_disk(tmp_path, "refusing", tick)
+    assert said.count("cannot be written") == 1
+    assert "1 calls could not be written" in said
+    (stream,) = streams_in(tmp_path / "log")
+    assert [record.values["n"] for record in stream_records(stream)] == list(range(100))
+
+
+@NOTICED
+def test_a_run_ends_whose_directory_vanished(tmp_path: Path, tick: float) -> None:
+    said = end_on_a_bad_disk(tmp_path, "vanished", tick)
+    assert re.search(r"is gone: records 1 to \d{3,} were deleted", said)
+    assert "cannot be sealed" not in said
+    assert (tmp_path / "log").read_text() == "a file is in the way"
+
+
+def test_a_run_ends_whose_directory_was_deleted_a_moment_ago(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal(tmp_path / "log", make_run(), limits=Limits(tick_seconds=3600.0))
+    for number in range(5):
+        log(journal, number)
+    wait_until(lambda: journal._next is not None)
+    remove_at_once(tmp_path / "log")
+    assert journal.close()
+    assert "was deleted while in use: records 1 to 5" in capsys.readouterr().err
+    (gap,) = stream_records(journal.directory)
+    assert (gap.kind, gap.seq, gap.values) == (Kind.GAP, 6, {"dropped": 5})
+    meta = read_meta(segment_paths(journal.directory)[-1])
+    assert meta is not None
+    assert meta.end is not None
+
+
+@pytest.fixture
+def real_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, that can be made to fail as after an error of its device."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may mount a disk, and only where there are loop devices")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@NOTICED
+def test_a_run_ends_on_a_disk_that_became_read_only(real_disk: Path, tick: float) -> None:
+    said = end_on_a_bad_disk(real_disk, "read-only", tick)
+    assert said.count("cannot be written") == 1
+    assert "1 calls could not be written" in said

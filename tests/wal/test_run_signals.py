@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gc
 import json
+import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.trainer import run_script
+from helpers.trainer import environment, run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
+from wal.journal import read_meta, segment_paths
+from wal.record import digest
 from wal.run import Run
 from wal.segments.meta import Limits
 from wal.training.current import start_run
@@ -146,3 +152,111 @@ def test_a_deferred_record_does_not_wait_for_the_next_call(run: Run) -> None:
     journal._busy = False
     wait_until(lambda: journal.last_seq == 1)
     assert values(run, "n") == [1]
+
+
+ENDED = """
+import json, random, signal, sys
+from pathlib import Path
+from wal.training.current import start_run
+from wal.segments.meta import Limits
+from wal.training.starting import Wishes
+
+class Ended(BaseException):  # log() lets through what is no Exception
+    pass
+
+limits = Limits(records=50, tick_seconds=0.0005, stop_seconds=60)
+for trial in range(int(sys.argv[2])):
+    run = start_run(Path(sys.argv[1]), Wishes(project="p", name=str(trial)), limits=limits)
+    directory = str(run.log_dir / str(run.run_id) / str(run.stream_id))
+
+    def handler(*_):
+        run.log({"last": 1.0})
+        run.finish()
+        if trial % 2:
+            raise Ended
+
+    signal.signal(signal.SIGALRM, handler)
+    returned, number = [], 0
+    signal.setitimer(signal.ITIMER_REAL, random.Random(trial).uniform(0.0005, 0.02))
+    try:
+        while not run.finished:
+            number += 1
+            seq = run.log({"n": number})
+            if seq is not None:
+                returned.append((seq, number))
+            if number % 40 == 0:
+                run.flush()
+            if number % 15 == 0:
+                run.config.number = number
+    except Ended:
+        pass
+    print(json.dumps([directory, returned]), flush=True)
+"""
+TRIALS = 100
+
+
+def test_a_handler_that_ends_the_run_neither_hangs_nor_loses(tmp_path: Path) -> None:
+    """Whatever it interrupts: a commit, a rotation, a sync; and whether it goes on with the loop or not."""
+    finished = run_script(ENDED, str(tmp_path), str(TRIALS))
+    assert finished.returncode == 0, finished.stderr
+    trials = [json.loads(line) for line in finished.stdout.splitlines()]
+    assert len(trials) == TRIALS
+    for directory, returned in trials:
+        records = stream_records(Path(directory))
+        assert [record.seq for record in records] == list(range(1, len(records) + 1))
+        assert all(records[seq - 1].values == {"n": number} for seq, number in returned)
+        assert sum("last" in record.values for record in records) == 1, "what the handler logged is kept"
+        numbers = [record.values["n"] for record in records if "n" in record.values]
+        assert numbers == list(range(1, len(numbers) + 1)), "in call order, none twice"
+        meta = read_meta(segment_paths(Path(directory))[-1])
+        assert meta is not None
+        assert meta.end is not None
+        assert meta.seal is not None
+        assert (meta.end.state, meta.end.last_seq, meta.seal.last_seq) == ("done", len(records), len(records))
+        segment = [record for record in records if record.seq >= meta.first_seq]
+        assert meta.seal.digest == f"{digest(segment):032x}"
+    # Python itself writes of an exception that came in one of its callbacks.
+    said = [line for line in finished.stderr.splitlines() if line.startswith("canopy:")]
+    assert len(said) <= 1
+    assert all("log() after finish()" in line for line in said)
+
+
+TERMINATED = """
+import itertools, signal, sys, wal
+
+def handler(*_):
+    wal.finish(exit_code=1)
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, handler)
+wal.init(project="p", dir=sys.argv[1])
+for n in itertools.count(1):
+    seq = wal.log({"n": n})
+    if seq is not None:
+        sys.stdout.write(f"{seq} {n}\\n")
+        sys.stdout.flush()
+"""
+TERMINATED_PROCESSES = 12
+
+
+def test_a_terminated_process_ends_its_run_and_itself(tmp_path: Path) -> None:
+    for seed in range(TERMINATED_PROCESSES):
+        log_dir = tmp_path / str(seed)
+        printed = tmp_path / f"{seed}.txt"
+        with printed.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", TERMINATED, str(log_dir)], env=environment(), stdout=output
+            )
+        wait_until(lambda: printed.stat().st_size > 0)  # noqa: B023 - called at once
+        time.sleep(random.Random(seed).uniform(0, 0.05))  # the random instant, not a guess
+        process.terminate()
+        assert process.wait(60) == 143
+        (stream,) = streams_in(log_dir)
+        records = stream_records(stream)
+        whole_lines = printed.read_text().rpartition("\n")[0]  # the last one may be cut off
+        for seq, number in (map(int, line.split()) for line in whole_lines.splitlines()):
+            assert records[seq - 1].values == {"n": number}
+        meta = read_meta(segment_paths(stream)[-1])
+        assert meta is not None
+        assert meta.end is not None
+        assert (meta.end.state, meta.end.exit_code, meta.end.last_seq) == ("failed", 1, len(records))

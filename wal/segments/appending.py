@@ -13,7 +13,7 @@ from wal.record import Kind
 from wal.segments import notice
 from wal.segments.locks import APPEND
 from wal.segments.meta import Limits, RunInfo
-from wal.segments.spill import Spill
+from wal.segments.spill import Call, Gap, Spill, call_of
 from wal.segments.writing import INSERT, OpenSegment
 
 COMMIT_BYTES = 1300
@@ -41,6 +41,8 @@ class Appender:
         """Segments from the oldest that is not sealed to the live one: a rotation is one append to it."""
         self._next: OpenSegment | None = None
         self._spill = Spill(limits.spill_bytes)
+        self._draining: tuple[int, Call | Gap | None] = (0, None)
+        """What was taken from the head of the queue last, and the seq that it gets."""
         self._busy = False
         self._failing = False
         self._closed = False
@@ -56,14 +58,17 @@ class Appender:
 
         ``names`` is in key order, ``body`` as in :mod:`wal.record`; a ``step`` of None is the last one + 1.
         It waits in memory while the disk takes nothing, and when the thread is inside :meth:`append` already
-        (a signal handler or finaliser that logs): the next call or the background thread commits it.
+        (a signal handler or finaliser that logs): the next call or the background thread commits it. After
+        the end of the stream nothing is kept.
         """
         with APPEND:
+            if self._closed:
+                return None
             if step is None:
                 step = self.last_step + 1 if self.last_step < LARGEST_STEP else LARGEST_STEP
             if kind is Kind.LOG:
                 self.last_step = step
-            if self._busy or self._failing or self._closed:
+            if self._busy or self._failing:
                 self._spill.add((kind, step, ts, names, body))
                 return None
             self._busy = True
@@ -90,13 +95,31 @@ class Appender:
         except sqlite3.Error:
             raise
         except BaseException:  # a signal's exception, raised before SQLite began or after it committed
-            self.last_seq = live.newest_seq()
+            self._see_newest()
             raise
         self.last_seq = seq
         live.wal_bytes += COMMIT_BYTES + len(body)
         if seq >= self._full_at or live.wal_bytes >= self.limits.wal_bytes:
             self._rotate()
         return seq
+
+    def _see_newest(self) -> None:
+        """Take the newest seq from the file: it is not known here whether the last commit took place."""
+        try:
+            self.last_seq = max(self.last_seq, self._open[-1].newest_seq())
+        except DISK_TROUBLE as error:
+            self._fail(error)
+
+    def _take_over(self) -> None:
+        """Make everything sound for going on inside of a signal handler that interrupted :meth:`append`,
+        which is to find the stream closed when it goes on itself. The append lock is held."""
+        self._see_newest()
+        seq, head = self._draining
+        if seq <= self.last_seq:
+            self._spill.remove(head)
+        if self._next is self._open[-1]:
+            self._next = None
+        self._busy = False
 
     def _rotate(self) -> None:
         """Go on in the segment that was made ahead; while there is none, stay in the full one."""
@@ -119,13 +142,16 @@ class Appender:
 
     def _drain(self, calls: int) -> None:
         """Commit up to ``calls`` waiting calls. The append lock is held and ``_busy`` set."""
-        for _ in range(min(calls, len(self._spill))):
-            before = self.last_seq
+        for _ in range(calls):
+            head = self._spill.head
+            if head is None:
+                return
+            seq, _ = self._draining = self.last_seq + 1, head
             try:
-                self._commit(*self._spill.first())
+                self._commit(*call_of(head))
             finally:
-                if self.last_seq != before:
-                    self._spill.remove_first()
+                if self.last_seq >= seq:
+                    self._spill.remove(head)
 
     def _drain_in_slice(self, calls: int) -> bool:
         """Try to commit up to ``calls`` waiting calls with the append lock held; True when it went well."""
@@ -145,6 +171,8 @@ class Appender:
             self._busy = False
 
     def _fail(self, error: Exception) -> None:
+        if self._closed:  # no trouble: a signal handler has ended the stream while this thread wrote to it
+            return
         self._failing = True
         path = self._open[-1].path
         notice.once(

@@ -6,7 +6,8 @@ thread is inside SQLite at a fork: the hooks take both locks before it and relea
 ``APPEND`` guards the live segments and is all that a ``log()`` call ever waits for. ``MAINTENANCE`` guards
 every other connection (the next segment being made, old ones being sealed), so that a checkpoint never holds
 up a call. No thread waits for one while it holds the other, hence no order in which a deadlock is possible.
-Both are re-entrant: a signal handler, a finaliser or a fork may come upon a thread that holds one.
+Both are re-entrant: a signal handler, a finaliser or a fork may come upon a thread that holds one. One that
+ends the run waits for the background thread, which may be waiting for that very lock: see :class:`Yielding`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,47 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 APPEND = threading.RLock()
 MAINTENANCE = threading.RLock()
 
+YIELD_LOOK_SECONDS = 0.05
+"""How often a :class:`Yielding` lock that is held by somebody else asks whether to go on waiting."""
+
 _in_child: list[Callable[[], None]] = []
 _leaked: list[object] = []
+
+
+class _Lock(Protocol):
+    def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...
+    def release(self) -> None: ...
+
+
+class GivenUp(BaseException):
+    """A :class:`Yielding` lock was not to be had. Not an Exception: what deals with the errors of a disk is
+    not to take it for one."""
+
+
+class Yielding:
+    """A lock, for ``with``, that is waited for only as long as ``gives_up()`` is false.
+
+    Raises :class:`GivenUp` else, and never when the lock is free.
+    """
+
+    __slots__ = ("_gives_up", "_lock")
+
+    def __init__(self, lock: _Lock, gives_up: Callable[[], bool]) -> None:
+        self._lock = lock
+        self._gives_up = gives_up
+
+    def __enter__(self) -> None:
+        while not self._lock.acquire(timeout=YIELD_LOOK_SECONDS):
+            if self._gives_up():
+                raise GivenUp
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def in_forked_child(callback: Callable[[], None]) -> None:

@@ -107,6 +107,9 @@ class Limits(NamedTuple):
     """Calls kept in memory while they cannot be committed."""
     tick_seconds: float = 1.0
     """Period of the background thread: bounds what a power loss can take."""
+    stop_seconds: float = 20.0
+    """How long the end of a stream waits for a disk that hangs: less than the 30 s that a scheduler leaves
+    between SIGTERM and SIGKILL."""
 
 
 # -- JSON -------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ def say(line: str) -> None:
         stream.flush()
     except (OSError, ValueError):  # closed, or a full disk under a redirect
         return
+    except RuntimeError:  # a signal handler came in between while the same stream was being written to
+        return
 
 
 def once(key: str, sentence: str) -> None:

@@ -11,11 +11,11 @@ import sqlite3
 import struct
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from wal.record import DIGEST_BYTES, DIGEST_MODULUS, Kind, decode, digest, packer
-from wal.segments.locks import MAINTENANCE
 from wal.segments.meta import End, Seal
 from wal.segments.segment import Row
 from wal.segments.spill import GAP_NAMES
@@ -72,13 +72,17 @@ class _PlainRecords:
 
 
 class Sealer:
-    """Seals the segments of one stream in their order, keeping the stream's summaries so far."""
+    """Seals the segments of one stream in their order, keeping the stream's summaries so far. ``lock`` is
+    held around each use of a segment's connection."""
 
-    def __init__(self, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self, lock: AbstractContextManager[None], clock_ns: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
         self.summaries: dict[str, MetricSummary] = {}
         self.pace = PATIENT
         self._progress = _Progress()
         self._plain: dict[tuple[str, ...], _PlainRecords] = {}
+        self._lock = lock
         self._clock_ns = clock_ns
         self._slice_end = 0
 
@@ -94,7 +98,7 @@ class Sealer:
         for position, (name, summary) in enumerate(self.summaries.items()):
             metrics.append((name, position, summary.pack()))
             self._breathe(pause)
-        with MAINTENANCE:
+        with self._lock:
             segment.write_seal(segment.seal, metrics, end)
 
     def skip(self) -> None:
@@ -106,7 +110,7 @@ class Sealer:
         names: dict[int, tuple[str, ...]] = {}
         self._plain.clear()
         while True:
-            with MAINTENANCE:
+            with self._lock:
                 rows: list[Row] = segment.execute(
                     "SELECT seq, kind, keyset, step, ts, body FROM record WHERE seq > ? ORDER BY seq LIMIT ?",
                     (progress.after_seq, ROWS_PER_READ),

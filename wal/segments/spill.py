@@ -70,15 +70,22 @@ class Spill:
             self._queue.append(last)
         last.dropped += 1
 
-    def first(self) -> Call:
-        """The oldest call, or the record that stands for the dropped ones. IndexError when empty."""
-        head = self._queue[0]
-        if isinstance(head, Gap):
-            return gap_call(head.step, head.ts, head.dropped, OVERFLOW_REASON)
-        return head
+    @property
+    def head(self) -> Call | Gap | None:
+        """The oldest call, or what stands for the dropped ones; None when empty."""
+        return self._queue[0] if self._queue else None
 
-    def remove_first(self) -> None:
-        """Take away what :meth:`first` gave, once it is committed."""
-        head = self._queue.popleft()
-        if not isinstance(head, Gap):
+    def remove(self, head: Call | Gap | None) -> None:
+        """Take away the head, once it is committed; nothing if it was taken away already."""
+        if not self._queue or self._queue[0] is not head:
+            return
+        self._queue.popleft()
+        if not isinstance(head, Gap | None):
             self._bytes -= CALL_OVERHEAD_BYTES + sys.getsizeof(head[4])
+
+
+def call_of(head: Call | Gap) -> Call:
+    """The call itself, or the record that says how many are missing."""
+    if isinstance(head, Gap):
+        return gap_call(head.step, head.ts, head.dropped, OVERFLOW_REASON)
+    return head

@@ -147,17 +147,15 @@ class OpenSegment:
             raise
 
     def make_plain(self) -> bool:
-        """Turn the file into one plain database and close it; False while a reader or the disk hinders it.
+        """Turn the file into one plain database and close it; False while a reader hinders it. Raises
+        sqlite3.Error.
 
         On disk, mode MEMORY is mode DELETE, but this way the change of the header leaves no rollback journal
         behind when the process is killed in the middle of it (a reader may not roll one back). That header
         lies in one sector of one page, so it is written whole or not at all.
         """
-        try:
-            self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            mode = self.execute("PRAGMA journal_mode = MEMORY").fetchone()[0]
-        except sqlite3.OperationalError:
-            return False
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        mode = self.execute("PRAGMA journal_mode = MEMORY").fetchone()[0]
         if mode != "memory":
             return False
         self.close()
@@ -176,12 +174,17 @@ class OpenSegment:
 
     def close(self) -> None:
         """Close the connection; SQLite checkpoints what is left when nobody else has the file open."""
-        self.connection.close()
+        with suppress(sqlite3.Error):  # what it could not checkpoint stays in the -wal
+            self.connection.close()
         os.close(self.wal)
+
+    @property
+    def abandoned(self) -> bool:
+        return self.execute is _abandoned
 
     def abandon(self) -> None:
         """Use the connection no more and never close it; see :func:`wal.segments.locks.leak`."""
-        if self.execute is not _abandoned:
+        if not self.abandoned:
             self.execute = _abandoned
             leak(self.connection)
             leak(self._cursor)
