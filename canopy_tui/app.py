@@ -20,8 +20,10 @@ from textual.theme import Theme
 
 from canopy_tui.background import Background
 from canopy_tui.charts.glyphs import ASCII, BRAILLE
-from canopy_tui.messages import SourceFailed, StatusLoaded
+from canopy_tui.messages import LogGrew, SourceFailed, StatusLoaded
+from canopy_tui.screens.themes import THEMES
 from canopy_tui.view import View
+from canopy_tui.wake import Watcher
 from wal.source import Connection, RunRow, StoreStatus
 
 if TYPE_CHECKING:
@@ -34,19 +36,6 @@ QUIT = "Leave canopy; runs and shipping go on"
 
 ExtraCommand = tuple[str, str, Callable[[], object]]
 """Name, help and callable of a palette command that another part brings; the callable runs on a thread."""
-
-THEMES = (
-    Theme(
-        name="canopy", dark=True, primary="#6fbf73", secondary="#8fa3ad", accent="#6fbf73",
-        foreground="#d7dde0", background="#101416", surface="#161b1e", panel="#1f262a",
-        error="#e5534b", warning="#d9a441", success="#6fbf73",
-    ),
-    Theme(
-        name="canopy-light", dark=False, primary="#2e7d32", secondary="#546e7a", accent="#2e7d32",
-        foreground="#1f2a2e", background="#fbfcfb", surface="#f1f4f2", panel="#e3e9e5",
-        error="#c62828", warning="#9a6700", success="#2e7d32",
-    ),
-)  # fmt: skip
 
 
 def _runs_provider() -> type[Provider]:
@@ -93,6 +82,7 @@ class CanopyApp(App[None]):
         self.glyphs = BRAILLE if unicode else ASCII
         self.view = View() if view is None else view
         self.background = Background()
+        self.watcher = Watcher(log_dir, lambda: self.post_message(LogGrew()))
         self.extra_commands = tuple(extra_commands)
         self.listed: tuple[RunRow, ...] = ()
         """The runs as the list shows them, in its order."""
@@ -123,9 +113,17 @@ class CanopyApp(App[None]):
 
     def started(self) -> None:
         """The first rows have been drawn: what waited for that may go on."""
+        self.watcher.start()
         command, self._after_start = self._after_start, None
         if command is not None:
             self.run_command("start", command)
+
+    def on_unmount(self) -> None:
+        self.watcher.close()
+
+    def on_log_grew(self) -> None:
+        """Pass the word on to whoever is in front."""
+        self.screen.post_message(LogGrew())
 
     def run_command(self, name: str, command: Callable[[], object]) -> None:
         """Run what may take its time in the background, and say when it failed."""

@@ -62,7 +62,7 @@ class TopologyLoaded(Message, bubble=False):
 
 @dataclass
 class LogGrew(Message, bubble=False):
-    """Something was written below the directory that a screen watches."""
+    """Something was written that the screen in front follows."""
 
     def can_replace(self, message: Message) -> bool:
         """One word is as good as many."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from textual import on
@@ -11,16 +10,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.getters import query_one
 from textual.message import Message
-from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Footer
 
 from canopy_tui.inspector import in_order
-from canopy_tui.messages import LogGrew, RunLoaded, SourceFailed, TopologiesLoaded, TopologyLoaded
+from canopy_tui.messages import RunLoaded, SourceFailed, TopologiesLoaded, TopologyLoaded
 from canopy_tui.runhead import head_lines
 from canopy_tui.runlines import storage_page
 from canopy_tui.runreading import RunReading, read_run
-from canopy_tui.wake import Watcher
+from canopy_tui.screens.live import LiveScreen
 from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.config_pane import ConfigPane
 from canopy_tui.widgets.lines import LineList
@@ -30,23 +27,13 @@ from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
 from wal.reading.goals import main_metric
 
-if TYPE_CHECKING:
-    from canopy_tui.app import CanopyApp
-
-POLL_SECONDS = 0.5
-"""The screen is correct within this time, whatever the file system tells or does not tell."""
-
-LEAST_SECONDS = 0.25
-"""Between two repaints of a run that grows: four a second are smooth, more only load a slow terminal."""
-
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
 
 
-class RunScreen(Screen[None]):
+class RunScreen(LiveScreen):
     """Everything about one run. Reads in the background; the last picture stays when a reading fails."""
 
-    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     CSS_PATH = "run.tcss"
     HELP = """
 Charts   The strong line is the mean of a column, the faint band reaches from its smallest to its largest
@@ -81,10 +68,6 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         super().__init__()
         self.run_id = run_id
         self._reading: RunReading | None = None
-        self._drawn_at = 0.0
-        self._due: Timer | None = None
-        """A reading that waits for its time."""
-        self._watcher: Watcher | None = None
 
     def compose(self) -> ComposeResult:
         yield RunHead()
@@ -107,42 +90,19 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
 
     def on_mount(self) -> None:
         self.charts.focus()
-        self._poll = self.set_interval(POLL_SECONDS, self.poll)
-        self._watcher = Watcher(self.app.log_dir / str(self.run_id), lambda: self.post_message(LogGrew()))
-        self._watcher.start()
-
-    def on_unmount(self) -> None:
-        if self._watcher is not None:
-            self._watcher.close()
-
-    def on_screen_suspend(self) -> None:
-        self._poll.pause()
-
-    def on_screen_resume(self) -> None:
-        self._poll.resume()
-        self.poll()
 
     # -- reading ------------------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Read the run in the background, unless a reading is under way; say how the time goes on."""
         if not self.app.background.busy(self._key("run")):
             self._read()
         self._show_head()
 
-    def on_log_grew(self) -> None:
-        """Read at once, or as soon as the last repaint is long enough ago."""
-        if self._due is not None or not self.is_current:
-            return
-        wait = self._drawn_at + LEAST_SECONDS - time.monotonic()
-        if wait <= 0:
-            self._read()
-        else:
-            self._due = self.set_timer(wait, self._read_due)
-
-    def _read_due(self) -> None:
-        self._due = None
+    def read(self) -> None:
         self._read()
+
+    def follow(self) -> None:
+        self.app.watcher.follow([self.run_id], new_runs=False)
 
     def action_refresh(self) -> None:
         """Forget what is kept, read anew, and draw even what seems unchanged."""
@@ -170,7 +130,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         reading = message.reading
         grown = self._reading is None or self._reading.detail.row.records != reading.detail.row.records
         if grown:
-            self._drawn_at = time.monotonic()
+            self.grown()
         self._reading = reading
         self.status_line.failure = reading.problem
         self.charts.set_class(bool(reading.problem), "-stale")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.getters import query_one
-from textual.screen import Screen
 from textual.widgets import Footer
 
 from canopy_tui import format as fmt
@@ -18,6 +17,7 @@ from canopy_tui.inspector import spark_cell
 from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_order, sort_rows
 from canopy_tui.messages import RunsLoaded, SourceFailed
 from canopy_tui.previewlines import Place, preview_box
+from canopy_tui.screens.live import LiveScreen
 from canopy_tui.widgets.empty import EmptyState
 from canopy_tui.widgets.filter_bar import FilterBar
 from canopy_tui.widgets.plain_input import PlainInput
@@ -27,19 +27,15 @@ from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.title_bar import TitleBar
 from wal.source import MetricRow, RunRow, RunState
 
-if TYPE_CHECKING:
-    from canopy_tui.app import CanopyApp
-
-POLL_SECONDS = 0.5
-"""The list is correct within this time, whatever the file system tells or does not tell."""
+MOST_FOLLOWED = 64
+"""Live runs whose records wake the list; those beyond are seen at the next poll."""
 
 SORT_ASIDE = "Sort by the column to the left or right"
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(LiveScreen):
     """Every run that the source knows."""
 
-    app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     CSS_PATH = "runs.tcss"
     AUTO_FOCUS = "RunTable"  # or the hidden filter line would have the first frame's keys
     HELP = """
@@ -94,22 +90,21 @@ Sync    ✓ in Cassandra  ↑88 records on their way
 
     def on_mount(self) -> None:
         self.table.focus()
-        self._poll = self.set_interval(POLL_SECONDS, self.poll)
-        self.poll()
-
-    def on_screen_suspend(self) -> None:
-        self._poll.pause()
-
-    def on_screen_resume(self) -> None:
-        self._poll.resume()
         self.poll()
 
     # -- reading ------------------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Read the list in the background, unless a reading is under way."""
         if not self.app.background.busy("runs"):
-            self._read(anew=False)
+            self.read()
+
+    def read(self) -> None:
+        self._read(anew=False)
+
+    def follow(self) -> None:
+        """New runs, and those of this machine that go on, the newest first."""
+        live = [row.run_id for row in self._listing.rows if row.local and row.state is RunState.RUNNING]
+        self.app.watcher.follow(live[:MOST_FOLLOWED], new_runs=True)
 
     def action_refresh(self) -> None:
         """Read now, and forget what is remembered of Cassandra."""
@@ -132,9 +127,13 @@ Sync    ✓ in Cassandra  ↑88 records on their way
             self.call_after_refresh(self.app.started)
         self.status_line.failure = message.problem
         had_rows = bool(self._listing.rows)
+        if message.rows != self._listing.rows:
+            self.grown()
         self._listing = Listing.of(message.rows, self.app.view.main_metrics)
         if bool(message.rows) != had_rows:
             self.refresh_bindings()
+        if self.is_current:
+            self.follow()
         self._show()
 
     def on_source_failed(self, message: SourceFailed) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -18,7 +17,6 @@ from canopy_tui.app import CanopyApp
 from canopy_tui.chartlayout import Kind
 from canopy_tui.screens.run import RunScreen
 from canopy_tui.view import View
-from canopy_tui.wake import Watcher
 from canopy_tui.widgets.chart import Chart
 
 NAME = "cascade-7"
@@ -294,24 +292,3 @@ async def test_a_poor_terminal_gets_ascii_only(writer: LogWriter) -> None:
             await pilot.press(tab)
             await settled(pilot)
             assert text_of(app).isascii()
-
-
-def test_a_watcher_tells_that_something_was_written(tmp_path: Path) -> None:
-    grew = threading.Event()
-    watcher = Watcher(tmp_path, grew.set)
-    watcher.start()
-    path = tmp_path / "stream" / "000001.db-wal"
-    path.parent.mkdir()
-    deadline = 200
-    while not grew.wait(0.05) and deadline:
-        path.write_bytes(b"x")  # again and again: when the watch begins is the system's affair
-        deadline -= 1
-    watcher.close()
-    assert grew.is_set()
-
-
-def test_a_watcher_of_nothing_ends_quietly(tmp_path: Path) -> None:
-    watcher = Watcher(tmp_path / "absent", lambda: None)
-    watcher.start()
-    watcher._thread.join(10)
-    assert not watcher._thread.is_alive()
