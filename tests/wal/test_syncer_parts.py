@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import cassandra
 import pytest
+from cassandra import protocol
 from helpers.logs import SECOND, START_NS, Ticking, log, make_run, open_journal, write_run
 from helpers.syncing import write_segments
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wal.cassandra.rows import Batch, PackedRow
 from wal.link import BACKOFF_LONGEST_S, GIVE_UP_S, PROBE_S, Backoff, Finder, Link, Target
 from wal.settings import Settings, resolve
 from wal.shipping.backlog import Backlog
@@ -23,10 +26,10 @@ from wal.shipping.cursors import Doubt, SegmentState, State, StreamState
 from wal.shipping.doubts import QUIET_S, Doubts
 from wal.shipping.loop import LINGER_S, Patience
 from wal.shipping.ranges import Ranges
-from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Parcel, Shipper, Window
+from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Parcel, Reply, Shipper, Window
 from wal.shipping.unshipped import LIVE_BEHIND, LIVE_READ, Segment, Stream
 from wal.source import Connection
-from wal.syncer import Outcome
+from wal.syncer import Outcome, Syncer
 
 pairs = st.tuples(st.booleans(), st.integers(0, 60), st.integers(0, 12))
 
@@ -353,6 +356,40 @@ def test_what_a_lost_node_acknowledged_of_a_parcel_goes_once_more(tmp_path: Path
     node.acknowledge("a")
     settle()
     assert whole == [parcel]
+
+
+# What a server and the driver say of a moment, not of a batch.
+MOMENTARY = (
+    cassandra.OperationTimedOut(),
+    cassandra.WriteTimeout("no answer", consistency=6, write_type=cassandra.WriteType.UNLOGGED_BATCH),
+    cassandra.Unavailable("too few", consistency=6, required_replicas=2, alive_replicas=1),
+    protocol.OverloadedErrorMessage(0x1001, "overloaded", None),
+    ConnectionRefusedError("refused"),
+)
+WRITE_FAILURE = cassandra.WriteFailure("a replica failed", consistency=6, failures=1)
+
+
+def test_a_batch_is_set_aside_for_its_own_fault_and_never_for_time_outs(tmp_path: Path) -> None:
+    syncer = Syncer(tmp_path, lambda _: pytest.fail("nowhere"), lambda: Target(Settings(), None))
+    stream = Stream(uuid4(), uuid4(), tmp_path, StreamState(uuid4(), uuid4()))
+    segment = Segment(tmp_path / "000001.db", 1, first_seq=1, last_seq=1)
+    batch = Batch(stream.run_id, stream.stream_id, 1, 1, 1, 64, rows=(PackedRow(1, "INSERT", [], 64),))
+    syncer.shipper.put(Parcel(stream, segment, 1, 1, live=False), [batch])
+
+    def fails(error: Exception) -> None:
+        syncer._settle(Reply(syncer.shipper.lanes.pop(), error, epoch=0))
+
+    for error in MOMENTARY * 50:
+        fails(error)
+    assert (len(syncer.shipper.lanes), syncer.rejected) == (1, 0), "sent again, for ever"
+    for _ in range(3):
+        fails(WRITE_FAILURE)
+    for error in MOMENTARY * 5:
+        fails(error)
+    assert (len(syncer.shipper.lanes), syncer.rejected) == (1, 0)
+    fails(WRITE_FAILURE)
+    assert (len(syncer.shipper.lanes), syncer.rejected) == (0, 1), "the fourth time it is its own"
+    syncer.close()
 
 
 # -- window and back-off -----------------------------------------------------------------------------
