@@ -274,7 +274,10 @@ def _comparison(token: _Token, metrics: list[str]) -> Predicate:
     if quantity is not None:
         return lambda row, context: _compared(quantity(row, context), compare)
     metrics.append(name)
-    return lambda row, _: any(compare(metric.summary.last) for metric in _metrics_named(row, name))
+    return lambda row, context: any(
+        compare(metric.summary.last)
+        for metric in _metrics_named(row, name, context.main_metrics.get(row.project, ""))
+    )
 
 
 def _compared(value: float | None, compare: Callable[[float], bool]) -> bool:
@@ -301,12 +304,15 @@ def _number(name: str, sign: str, value: str, unit: str) -> float:
         raise FilterError(f"'{value}' is not a number, as in {name}{sign}{example}") from None
 
 
-def _metrics_named(row: RunRow, name: str) -> list[MetricRow]:
-    """The metric of that name, else those whose last part it is: ``loss`` finds ``val/loss``."""
+def _metrics_named(row: RunRow, name: str, main: str = "") -> list[MetricRow]:
+    """The metric of that name, else those whose last part it is: ``loss`` finds ``val/loss``. Where the main
+    one is among them it is meant, since its value is the one in the list."""
     # By name first: a source may make a metric's summary only when it is asked for.
     if name in row.metrics:
         return [row.metrics[name]]
     ending = f"/{name}"
+    if main in row.metrics and main.endswith(ending):
+        return [row.metrics[main]]
     return [row.metrics[full] for full in row.metrics if full.endswith(ending)]
 
 

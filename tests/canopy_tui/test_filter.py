@@ -124,3 +124,13 @@ def test_never_fails_otherwise(text: str) -> None:
     except FilterError:
         return
     parsed.apply(ROWS, CONTEXT)
+
+
+def test_a_part_of_a_name_means_the_main_metric_where_it_can() -> None:
+    """What the list shows is what is compared; a run that lacks it is found by another of that name."""
+    metrics = {"train/loss": [0.4], "val/loss": [0.6]}
+    both, other = run_row("both", metrics=metrics), run_row("other", metrics={"train/loss": [0.4]})
+    found = parse("loss<0.5").apply([both, other], CONTEXT)
+    assert found == [other]
+    assert parse("train/loss<0.5").apply([both], CONTEXT) == [both]
+    assert parse("loss<0.5").apply([both], Context(NOW_NS)) == [both]
