@@ -11,6 +11,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from canopy_tui import format as fmt
+from canopy_tui.listing import run_name
 from canopy_tui.screens.runs import RunsScreen
 from wal.source import RunRow
 
@@ -68,5 +69,5 @@ class RunsProvider(Provider):
 
 
 def _label(row: RunRow) -> str:
-    name = fmt.middle_ellipsis(fmt.clean(row.name), 40)
+    name = fmt.middle_ellipsis(run_name(row), 40)
     return f"Run: {name} · {fmt.clean(row.project, 30)} · {row.run_id.hex[-8:]}"

@@ -43,7 +43,8 @@ BAD_STATES = frozenset({RunState.FAILED, RunState.CRASHED})
 _STATE_ORDER = {state: place for place, state in enumerate(RunState)}
 
 SEVERAL_METRICS = "main metric"
-"""The sparkline's heading while the listed projects have different main metrics."""
+"""The sparkline's heading while the listed projects have different main metrics; its end, where that is all
+that fits."""
 
 
 # -- what the list is about -------------------------------------------------------------------------
@@ -102,12 +103,13 @@ class Listing:
         """The run's own values of its project's main metric."""
         return row.metrics.get(self.main_metrics.get(row.project, ""))
 
-    def heading(self) -> str:
+    def heading(self, width: int) -> str:
         """The name of the main metric where the listed runs share one."""
         mains = set(self.main_metrics.values())
         if not mains:
             return ""
-        return fmt.clean(mains.pop()) if len(mains) == 1 else SEVERAL_METRICS
+        several = SEVERAL_METRICS if width >= len(SEVERAL_METRICS) else SEVERAL_METRICS.split()[-1]
+        return fmt.clean(mains.pop()) if len(mains) == 1 else several
 
 
 # -- columns ----------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def columns_for(width: int, listing: Listing) -> tuple[Column, ...]:
             taken = min(max(wanted - widths[key], 0), free)
             widths[key] += taken
             free -= taken
-    heading = listing.heading()
+    heading = listing.heading(widths.get("spark", 0))
     return tuple(
         Column(key, heading if key == "spark" else spec.title, widths[key], spec.gap, spec.right)
         for key, spec in ((key, _SPECS[key]) for key in keys)
@@ -283,6 +285,11 @@ Sparkline = Callable[[MetricRow, RunRow, int], Cell]
 """Draws a metric of a run in so many cells."""
 
 
+def run_name(row: RunRow) -> str:
+    """The run's name, fit to be shown; the end of its id where it has none that could be seen."""
+    return fmt.clean(row.name).strip() or row.run_id.hex[-8:]
+
+
 def state_text(state: RunState, unicode: bool) -> str:
     """``● running``, or ``* running`` where only ASCII arrives."""
     return f"{STATE_GLYPHS[state][0 if unicode else 1]} {state.value}"
@@ -333,8 +340,7 @@ def _words(column: Column, row: RunRow, now_ns: int, unicode: bool) -> tuple[str
         case "state":
             return state_text(row.state, unicode), "bad" if row.state in BAD_STATES else ""
         case "name":
-            name = fmt.clean(row.name)
-            return (name, "") if name else (row.run_id.hex[-8:], "muted")
+            return run_name(row), "" if row.name.strip() else "muted"
         case "step":
             return fmt.count(row.step, column.width) if row.records else "", ""
         case "sync":
@@ -374,9 +380,12 @@ def _fit(text: str, tone: str, column: Column, unicode: bool) -> Piece:
     return Piece(text.rjust(column.width) if column.right else text.ljust(column.width), tone)
 
 
+_STAND_INS = str.maketrans({"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">", "↑": "^"})
+
+
 def ascii_only(text: str) -> str:
-    """``text`` with ``?`` for whatever is not ASCII."""
-    return text.encode("ascii", "replace").decode("ascii")
+    """``text`` for a terminal that shows ASCII only: our own signs have stand-ins, others become ``?``."""
+    return text.translate(_STAND_INS).encode("ascii", "replace").decode("ascii")
 
 
 def title_cell(column: Column, order: Order, unicode: bool) -> Cell:

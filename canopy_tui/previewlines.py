@@ -14,7 +14,7 @@ from typing import NamedTuple
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.inspector import Line, config_lines, fact_lines, facts, metric_lines
-from canopy_tui.listing import Piece
+from canopy_tui.listing import Piece, run_name
 from canopy_tui.runhead import flow
 from wal.source import MetricRow, RunRow
 
@@ -149,7 +149,7 @@ def _side_by_side(columns: Sequence[tuple[int, Sequence[Line]]]) -> list[Line]:
 
 
 def _name(row: RunRow, width: int, unicode: bool) -> Line:
-    name = fmt.clean(row.name) or row.run_id.hex[-8:]
+    name = run_name(row)
     return [Piece(fmt.middle_ellipsis(name, width, "…" if unicode else "~"), "accent")]
 
 

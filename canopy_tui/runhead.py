@@ -5,7 +5,7 @@ from __future__ import annotations
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.filtering import duration_ns, last_sign_ns, sync_word
-from canopy_tui.listing import BAD_STATES, Piece, is_bad, state_text
+from canopy_tui.listing import BAD_STATES, Piece, is_bad, run_name, state_text
 from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunRow, RunState
 
@@ -76,7 +76,7 @@ def _state(row: RunRow, unicode: bool) -> Item:
 
 
 def _name(row: RunRow, width: int, unicode: bool) -> Item:
-    name = fmt.clean(row.name) or row.run_id.hex[-8:]
+    name = run_name(row)
     return (Piece(fmt.middle_ellipsis(name, width, "…" if unicode else "~"), "strong"),)
 
 

@@ -19,12 +19,10 @@ LEAST_SPARK = 8
 MOST_SPARK = 40
 LEAST_NAME = 12
 
-_ASCII = str.maketrans({"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">"})
-
 
 def ascii_pieces(pieces: Sequence[Piece]) -> Line:
-    """The pieces for a terminal that shows ASCII only; a user's other characters become ``?``."""
-    return [Piece(ascii_only(piece.text.translate(_ASCII)), piece.tone) for piece in pieces]
+    """The pieces for a terminal that shows ASCII only."""
+    return [Piece(ascii_only(piece.text), piece.tone) for piece in pieces]
 
 
 # -- metrics ----------------------------------------------------------------------------------------

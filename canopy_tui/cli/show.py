@@ -23,7 +23,7 @@ from canopy_tui.inspector import (
     in_order,
     metric_lines,
 )
-from canopy_tui.listing import Listing, Piece, ascii_only
+from canopy_tui.listing import Listing, Piece, ascii_only, run_name
 from canopy_tui.pointrows import point_rows, with_rows
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
@@ -79,7 +79,7 @@ def _page(look: RunLook, detail: RunDetail, main: str, unicode: bool) -> list[Li
     columns = min(width() - 1, WIDEST)
     now_ns = time.time_ns()
     row, glyphs = detail.row, BRAILLE if unicode else ASCII
-    lines: list[Line] = [[Piece(fmt.clean(row.name), "accent")], []]
+    lines: list[Line] = [[Piece(run_name(row), "accent")], []]
     lines += fact_lines(row, now_ns, columns, unicode, exit_code_of(detail))
     if detail.metrics:
         metrics = in_order(detail.metrics, main)

@@ -60,7 +60,7 @@ class StatusLine(Widget):
     def render_line(self, y: int) -> Strip:
         pieces = self._lines[y] if y < len(self._lines) else []
         if not self.app.unicode:
-            pieces = [Piece(ascii_only(text.replace("·", "-")), tone) for text, tone in pieces]
+            pieces = [Piece(ascii_only(text), tone) for text, tone in pieces]
         width = self.content_size.width
         pieces = clip(pieces, width, "…" if self.app.unicode else "~")
         return strip_of(pieces, tone_styles(self), self.rich_style, width)

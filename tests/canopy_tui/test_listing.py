@@ -18,6 +18,7 @@ from canopy_tui.listing import (
     cell,
     columns_for,
     natural_order,
+    run_name,
     short_count,
     sort_rows,
     state_text,
@@ -93,15 +94,21 @@ def test_main_metric_is_one_per_project() -> None:
         ]
     )
     assert listing.main_metrics == {"digits": "val/loss", "rl": "reward"}
-    assert listing.heading() == "main metric"
-    assert listing.narrow(listing.rows[:2]).heading() == "val/loss"
+    assert [listing.heading(width) for width in (14, 11, 10)] == ["main metric", "main metric", "metric"]
+    assert listing.narrow(listing.rows[:2]).heading(8) == "val/loss"
     assert listing.main_of(listing.rows[0]) is None
 
 
 def test_the_users_choice_wins() -> None:
     rows = [run_row(metrics={"val/loss": [1.0], "val/acc": [0.5]})]
-    assert Listing.of(rows, {"digits": "val/acc"}).heading() == "val/acc"
-    assert Listing.of(rows, {"digits": "not logged"}).heading() == "val/loss"
+    assert Listing.of(rows, {"digits": "val/acc"}).heading(14) == "val/acc"
+    assert Listing.of(rows, {"digits": "not logged"}).heading(14) == "val/loss"
+
+
+@pytest.mark.parametrize("name", ["", " ", "\x1b[2J", "\u200b\n"])
+def test_a_run_whose_name_cannot_be_seen_shows_its_id(name: str) -> None:
+    row = run_row(name)
+    assert run_name(row) == row.run_id.hex[-8:]
 
 
 # -- cells ------------------------------------------------------------------------------------------
