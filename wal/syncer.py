@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,10 +25,12 @@ from wal.shipping.backlog import Backlog
 from wal.shipping.cursors import State, StreamState
 from wal.shipping.doubts import Doubts
 from wal.shipping.loading import Loader
+from wal.shipping.outcome import Outcome
+from wal.shipping.pager import Pager
+from wal.shipping.saving import SAVE_AGAIN_S, Saver
 from wal.shipping.sending import Parcel, Reply, Shipper
 from wal.shipping.status import StatusWriter
 from wal.shipping.unshipped import Stream
-from wal.source import Connection
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
@@ -37,12 +39,6 @@ log = logging.getLogger("wal.syncer")
 
 COUNT_S = 0.1
 """How often what is left is counted while records are on their way."""
-
-SAVE_S = 0.25
-"""Acknowledgements become durable together, four times a second: one fsync each time."""
-
-SAVE_AGAIN_S = 5.0
-"""How long to wait after ``state.db`` could not be written (disk full)."""
 
 QUIET_AFTER_S = 30.0
 QUIET_LOOK_S = 1.0
@@ -55,29 +51,6 @@ LOOK_BUDGET_S = 0.05
 
 DAMAGED_S = 60.0
 """How often records that could not be read are tried again."""
-
-REPORT_S = 10.0
-"""How often the number of stored records is logged while there is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is left after a step.
-
-    ``waiting`` counts committed records that are not acknowledged, ``damaged`` those of them that cannot be
-    read, ``again`` those that are sent once more because of a doubt, ``rejected`` those that were set aside
-    for good. ``live``: a stream may still grow. ``drained``: everything that can be shipped is acknowledged
-    and announced. ``wake_in_s`` is how long nothing needs to be done unless a reply arrives.
-    """
-
-    waiting: int
-    damaged: int
-    again: int
-    rejected: int
-    live: bool
-    drained: bool
-    connection: Connection
-    wake_in_s: float
 
 
 OWN_FAULT = ("write failure", "server error")
@@ -116,8 +89,8 @@ class Syncer:
         self._status = StatusWriter(self.state, clock_ns, monotonic)
         self._shaken = threading.Event()  # set by the driver's thread: a node is gone
         self._outcome: Outcome | None = None
-        self._save_at = self._report_at = self._count_at = 0.0
-        self._reported = 0
+        self._saver = Saver(self.state, monotonic)
+        self._count_at = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -131,6 +104,7 @@ class Syncer:
             self.backlog, self.doubts, self.shipper,
             base=self.announcer.base, acknowledge=self._acknowledge, reject=self._reject,
         )  # fmt: skip
+        self.pager = Pager(self.state, self._monotonic, lambda _: None)
         self._look_at = self._damaged_at = 0.0
         self._grew_at = self._monotonic()
 
@@ -155,19 +129,22 @@ class Syncer:
         store = self.link.tick()
         if store is not None:
             self._use(store)
+        self.pager.work()  # while the node is busy with what was just sent
         now = self._monotonic()
         if self._outcome is None or self.shipper.idle or now >= self._count_at:
             self._count_at = now + COUNT_S
             self._retire()
             self._outcome = self._count()
-        self._save()
+        self._saver.save(self.stored)
         return replace(self._outcome, wake_in_s=self._nothing_before() - now)
 
     def _nothing_before(self) -> float:
         """When something is due next, but for replies."""
         due = [self._look_at]
+        if self.pager.busy:
+            due.append(0.0)
         if self.state.dirty:
-            due.append(self._save_at)
+            due.append(self._saver.due_at)
         if self.link.store is None or self.link.paused_until > self._monotonic():
             due.append(max(self.link.paused_until, self._monotonic() + COUNT_S))
         elif self.announcer.pending:
@@ -194,7 +171,8 @@ class Syncer:
         """Save what was acknowledged, let go of the connection. What is in flight is sent again next time."""
         for reply in self.shipper.collect():
             self._settle(reply)
-        self._report()
+        self._saver.report(self.stored)
+        self.pager.close()
         self._status.stopped()
         try:
             self.state.commit()
@@ -228,6 +206,7 @@ class Syncer:
         if self.state.destination not in (None, place):
             log.info("Another Cassandra than before: everything on disk is sent to it")
             self.shipper.clear()
+            self.pager.close()
             self.state.start_over()
             self._begin()
             self._look()
@@ -246,8 +225,11 @@ class Syncer:
         enough_at = self._monotonic() + LOOK_BUDGET_S
         for run_id, stream_id, directory in self.backlog.find(now_ns):
             remembered = self._remembered.pop(stream_id, None) or StreamState(stream_id, run_id)
-            if remembered.end_shipped and stream_id not in self.doubts.streams:
+            if self._nothing_left(remembered, directory):
                 self.backlog.forget(stream_id)
+                continue
+            if self._is_local(stream_id, directory):
+                self.backlog.forget_local(stream_id)
                 continue
             stream = Stream(run_id, stream_id, directory, remembered)
             stream.restore(self.state.segments(stream_id))
@@ -258,15 +240,28 @@ class Syncer:
         if self.backlog.look(now_ns):
             self._grew_at = now
             self._count_at = now  # an outcome that does not know of them yet would call them shipped
+        self.pager.look(self.backlog.everything)
         self.doubts.clear()
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S
             self.backlog.try_damaged(now_ns)
+            self.pager.try_again()
             self.doubts.try_again(self._exists)
         if self.backlog.all_seen:
             quiet = now - self._grew_at >= QUIET_AFTER_S
             slowly = QUIET_LOOK_S if self.backlog.live else IDLE_LOOK_S
             self._look_at = now + (slowly if quiet else self.settings.flush_interval)
+
+    def _nothing_left(self, remembered: StreamState, directory: Path) -> bool:
+        """Whether a stream was shipped to its end and has all its pages."""
+        stream_id = remembered.stream_id
+        doubtful = stream_id in self.doubts.streams
+        return remembered.end_shipped and not doubtful and self.pager.is_built(stream_id, directory)
+
+    def _is_local(self, stream_id: UUID, directory: Path) -> bool:
+        """Whether a stream is not to be shipped, and has all its pages."""
+        local = not self._include_offline and self.pager.remembered(stream_id).local
+        return local and stream_id not in self.doubts.streams and self.pager.is_built(stream_id, directory)
 
     def _exists(self, stream_id: UUID, segment: int) -> bool:
         """Whether a segment is still in the log directory. Looks at every run: for what is rarely asked."""
@@ -344,9 +339,15 @@ class Syncer:
             if not stream.remembered.end_shipped:
                 stream.remembered = self.state.put_stream(stream.remembered, end_shipped=True)
                 self.announcer.rest(stream)
-            if stream.stream_id not in held:
+            if stream.stream_id not in held and self.pager.is_done(stream.stream_id):
                 self.backlog.forget(stream.stream_id)
                 self.announcer.forget(stream)
+                self.pager.forget(stream.stream_id)
+        for stream in tuple(self.backlog.local.values()):
+            if stream.ended and self.pager.is_done(stream.stream_id):
+                self.pager.set_local(stream.stream_id)
+                self.backlog.forget_local(stream.stream_id)
+                self.pager.forget(stream.stream_id)
 
     def _count(self) -> Outcome:
         waiting, damaged, again = self.backlog.waiting, self.backlog.damaged, self.doubts.waiting
@@ -355,14 +356,16 @@ class Syncer:
             for stream in self.backlog.streams.values()
             if stream.ended
         )
-        drained = waiting <= damaged and not again and told and self.backlog.all_seen
+        paged = not self.pager.busy
+        drained = waiting <= damaged and not again and told and paged and self.backlog.all_seen
         connection = self._status.update(
             self.link,
             waiting=waiting,
             again=again,
             stored=self.stored,
             rejected=self.rejected,
-            problems=self.backlog.problems,
+            problems=self.backlog.problems + self.pager.problems,
+            unpaged=self.pager.unpaged,
             drained=drained,
         )
         return Outcome(
@@ -374,26 +377,8 @@ class Syncer:
             drained=drained,
             connection=connection,
             wake_in_s=0.0,
+            unpaged=self.pager.unpaged,
         )
-
-    def _save(self) -> None:
-        now = self._monotonic()
-        if now < self._save_at or not self.state.dirty:
-            return
-        try:
-            self.state.commit()
-            self._save_at = now + SAVE_S
-        except sqlite3.Error as error:
-            log.warning("state.db cannot be written (%s): it is tried again", error)
-            self._save_at = now + SAVE_AGAIN_S
-        if now >= self._report_at:
-            self._report_at = now + REPORT_S
-            self._report()
-
-    def _report(self) -> None:
-        if self.stored > self._reported:
-            log.info("Stored %d metrics to Cassandra", self.stored - self._reported)
-            self._reported = self.stored
 
 
 if __name__ == "__main__":

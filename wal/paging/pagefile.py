@@ -7,6 +7,7 @@ holds follows from the records, so one that is lost or damaged is built again.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,12 @@ BUSY_SECONDS = 5.0
 KEYS_AT_A_TIME = 400
 """Below the number of values that the oldest SQLite in use takes in one statement (999)."""
 
+LEAVE_MS = 50
+"""How long the end of a file waits for readers: whoever looks on is in nobody's way."""
+
 _TABLES = """
 CREATE TABLE meta(k TEXT PRIMARY KEY, v INTEGER NOT NULL) STRICT;
+CREATE TABLE hole(first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL) STRICT;
 CREATE TABLE metric(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE page(
   metric INTEGER NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, newest_seq INTEGER NOT NULL,
@@ -47,7 +52,8 @@ Body = tuple[int, int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class PageState:
-    """How far a stream's pages go. ``paged_seq``: they hold every point up to it and none after it.
+    """How far a stream's pages go. ``paged_seq``: they hold every point up to it that could be read, and none
+    after it.
 
     ``late_seq`` is the newest ``paged_seq`` at which a page changed that was not the last of its level: what
     a reader kept from before that time may be of an earlier state.
@@ -58,53 +64,83 @@ class PageState:
     late_seq: int = 0
 
 
+ShipKey = tuple[int, int, int, int]
+"""(revision, metric, level, number): the order that pages are shipped in."""
+
+
+def key_after(revision: int) -> ShipKey:
+    """Behind every page of a revision, before those of the next."""
+    return revision + 1, -1, 0, 0
+
+
 class ShippedPage(NamedTuple):
     """A page as it is sent. ``revision`` is the ``paged_seq`` it was written at."""
 
     metric: str
+    metric_id: int
     level: int
     number: int
     newest_seq: int
     revision: int
     body: bytes
 
+    @property
+    def key(self) -> ShipKey:
+        """Where it stands in the order of shipping."""
+        return self.revision, self.metric_id, self.level, self.number
+
 
 class PageFile:
     """The writer's side; implements :class:`wal.paging.building.PageStore`.
 
-    Raises sqlite3.Error when the file cannot be written, and makes it anew when it is damaged or of another
-    format. ``shift`` is settled by the first :meth:`begin`.
+    Opening makes the file anew when it is damaged or of another format; with ``thorough`` all of it is looked
+    at for that. Raises sqlite3.OperationalError or OSError when it cannot be read or written, any other
+    sqlite3.DatabaseError when it turns out to be damaged. Then, and after anything else that cut a
+    transaction short, :meth:`abandon` it. ``shift`` is settled by the first :meth:`begin`. ``identity`` is
+    another one whenever the file was made anew.
     """
 
-    def __init__(self, stream_dir: Path) -> None:
+    def __init__(self, stream_dir: Path, *, thorough: bool = False) -> None:
         self.path = stream_dir / PAGES_FILE
-        self._connection = self._open()
-        meta = dict(self._connection.execute("SELECT k, v FROM meta").fetchall())
-        self.shift: int | None = meta.get("shift")
-        self.paged_seq = int(meta.get("paged_seq", 0))
-        self.late_seq = int(meta.get("late_seq", 0))
+        self._connection = self._open(thorough)
+        meta: dict[str, int] = dict(self._connection.execute("SELECT k, v FROM meta").fetchall())
+        self.identity = meta["identity"]
+        self.shift = meta.get("shift")
+        self.paged_seq = meta.get("paged_seq", 0)
+        self.late_seq = meta.get("late_seq", 0)
+        self.holes: list[tuple[int, int]] = self._connection.execute(
+            "SELECT first_seq, last_seq FROM hole ORDER BY first_seq"
+        ).fetchall()
+        """Ranges of seqs that could not be read when the pages were built."""
         self._target = self.paged_seq
         self._metrics: dict[str, int] = dict(
             self._connection.execute("SELECT name, id FROM metric").fetchall()
         )
-        self._tops: dict[int, int] = {}
-        self._largest: dict[tuple[int, int], int] = {}
-        for metric, level, _, largest in self.extents():
-            self._tops[metric] = max(self._tops.get(metric, 0), level)
-            self._largest[metric, level] = largest
+        self._spans: dict[tuple[int, int], tuple[int, int]] = {
+            (metric, level): (smallest, largest)
+            for metric, level, smallest, largest in self._connection.execute(
+                "SELECT metric, level, min(number), max(number) FROM page GROUP BY metric, level"
+            )
+        }
+        self._inode = self.path.stat().st_ino
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, thorough: bool) -> sqlite3.Connection:
         connection = self._connect()
         try:
-            found = connection.execute("SELECT v FROM meta WHERE k = 'format'").fetchone()
-            if found == (FORMAT,):
+            if _is_sound(connection, thorough):
                 return connection
-        except sqlite3.DatabaseError:  # no tables yet, or no database
+        except sqlite3.OperationalError:  # a disk or a lock: that is no damage
+            connection.close()
+            raise
+        except sqlite3.DatabaseError:
             pass
         connection.close()
-        self.delete()
+        delete_pages(self.path.parent)
         connection = self._connect()
-        connection.executescript(f"BEGIN; {_TABLES} INSERT INTO meta VALUES('format', {FORMAT}); COMMIT;")
+        connection.executescript(
+            f"BEGIN; {_TABLES} INSERT INTO meta VALUES('format', {FORMAT}),"
+            f" ('identity', {secrets.randbits(62)}); COMMIT;"
+        )
         return connection
 
     def _connect(self) -> sqlite3.Connection:
@@ -112,21 +148,32 @@ class PageFile:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.OperationalError:
+            connection.close()
+            raise
         except sqlite3.DatabaseError:
             pass  # damaged: the caller looks at what it holds, and makes it anew
         return connection
 
-    def delete(self) -> None:
-        """Remove the file: it is built again from the records."""
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+    @property
+    def is_gone(self) -> bool:
+        """Whether another file, or none, lies in its place: what is written here reaches nobody."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
 
     def close(self) -> None:
-        """Leave one plain file, as a stream that ended is never written again; readers may hold that up."""
+        """Leave one plain file, as a stream that ended is never written again; a reader may prevent that."""
         try:
+            self._connection.execute(f"PRAGMA busy_timeout = {LEAVE_MS}")
             self._connection.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             pass  # a reader looks at it now: it stays a write-ahead log, which reads as well
+        self._connection.close()
+
+    def abandon(self) -> None:
+        """Let go of it as it is: what is in no committed transaction is not in the file."""
         self._connection.close()
 
     @property
@@ -151,6 +198,11 @@ class PageFile:
         if self.shift is None:
             self.shift = shift
             self._connection.execute("INSERT INTO meta VALUES('shift', ?)", (shift,))
+
+    def skip(self, first_seq: int, last_seq: int) -> None:
+        """Note, within a transaction, that these records could not be read."""
+        self._connection.execute("INSERT INTO hole VALUES(?, ?)", (first_seq, last_seq))
+        self.holes.append((first_seq, last_seq))
 
     def commit(self) -> None:
         """End it: the pages hold every record up to the target."""
@@ -188,33 +240,45 @@ class PageFile:
 
     def write(self, pages: Sequence[Page]) -> None:
         """Keep pages in place of those of the same (metric, level, number), from the lowest level up."""
+        spans = self._spans
+        for page in pages:
+            place = (page.metric, page.level)
+            smallest, largest = spans.get(place, (page.number, page.number))
+            if page.number < largest:
+                self.late_seq = self._target
+            spans[place] = (min(smallest, page.number), max(largest, page.number))
         rows: list[tuple[int, int, int, int, int, int, bytes]] = []
         for page in pages:
-            self._tops[page.metric] = max(self._tops.get(page.metric, 0), page.level)
-            place = (page.metric, page.level)
-            if page.number < self._largest.get(place, page.number):
-                self.late_seq = self._target
-            self._largest[place] = max(self._largest.get(place, page.number), page.number)
-            coarse = page.level >= min(COARSE_LEVEL, self._tops[page.metric])
-            rows.append((*place, page.number, page.newest_seq, self._target, coarse, page.body))
+            # A level with a single page is its metric's top: there is none above it.
+            span = spans[page.metric, page.level]
+            coarse = page.level >= COARSE_LEVEL or span[0] == span[1]
+            rows.append(
+                (page.metric, page.level, page.number, page.newest_seq, self._target, coarse, page.body)
+            )
         self._connection.executemany("INSERT OR REPLACE INTO page VALUES(?, ?, ?, ?, ?, ?, ?)", rows)
 
-    # -- shipping -----------------------------------------------------------------------------------
 
-    def to_ship(self, coarse: bool, after_revision: int, limit: int) -> list[ShippedPage]:
-        """Pages of a lane changed after a revision, oldest revision first; at least ``limit`` unless there
-        are fewer, and always all of a revision: a cursor cannot stand within one."""
-        edge = self._connection.execute(
-            "SELECT revision FROM page WHERE coarse = ? AND revision > ? ORDER BY revision LIMIT 1 OFFSET ?",
-            (coarse, after_revision, limit - 1),
-        ).fetchone()
-        rows = self._connection.execute(
-            "SELECT name, level, number, newest_seq, revision, body"
-            " FROM page JOIN metric ON metric.id = metric"
-            " WHERE coarse = ? AND revision > ? AND revision <= ? ORDER BY revision, metric, level, number",
-            (coarse, after_revision, edge[0] if edge else self.paged_seq),
-        )
-        return [ShippedPage(*row) for row in rows]
+def _is_sound(connection: sqlite3.Connection, thorough: bool) -> bool:
+    """Whether these are pages that this version goes on with. Raises sqlite3.DatabaseError: they are not."""
+    if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'hole'").fetchone()[0]:
+        return False
+    if thorough and connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        return False
+    return connection.execute("SELECT v FROM meta WHERE k = 'format'").fetchone() == (FORMAT,)
+
+
+def delete_pages(stream_dir: Path) -> None:
+    """Remove a stream's pages: they are built again from the records. Raises OSError."""
+    for suffix in ("", "-wal", "-shm"):
+        (stream_dir / f"{PAGES_FILE}{suffix}").unlink(missing_ok=True)
+
+
+def pages_time_ns(stream_dir: Path) -> int:
+    """When the file changed last, ns since the epoch; 0 when there is none."""
+    try:
+        return (stream_dir / PAGES_FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 # -- reading ----------------------------------------------------------------------------------------
@@ -239,6 +303,39 @@ def _state(connection: sqlite3.Connection) -> PageState | None:
     if meta.get("format") != FORMAT or "shift" not in meta or "paged_seq" not in meta:
         return None
     return PageState(meta["shift"], meta["paged_seq"], meta.get("late_seq", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class ToShip:
+    """Pages of a lane as of one moment. ``identity`` is the file's: another one when it was made anew."""
+
+    identity: int
+    state: PageState
+    pages: list[ShippedPage]
+
+
+def pages_to_ship(stream_dir: Path, coarse: bool, after: ShipKey, limit: int) -> ToShip | None:
+    """At most ``limit`` pages of a lane behind a key, in the order of revision, metric, level and number. A
+    page that is written again comes again, behind all others. None when there is no file.
+
+    Raises like :func:`read_state`.
+    """
+    path = stream_dir / PAGES_FILE
+    if not path.exists():
+        return None
+    with reading(path) as connection:
+        state = _state(connection)
+        if state is None:
+            return None
+        identity = connection.execute("SELECT v FROM meta WHERE k = 'identity'").fetchone()[0]
+        rows = connection.execute(
+            "SELECT name, metric, level, number, newest_seq, revision, body"
+            " FROM page JOIN metric ON metric.id = metric"
+            " WHERE coarse = ? AND (revision, metric, level, number) > (?, ?, ?, ?)"
+            " ORDER BY revision, metric, level, number LIMIT ?",
+            (coarse, *after, limit),
+        )
+        return ToShip(identity, state, [ShippedPage(*row) for row in rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
@@ -32,6 +32,8 @@ class Backlog:
     def __init__(self, log_dir: Path, *, include_offline: bool = True) -> None:
         self.log_dir = log_dir
         self.streams: dict[UUID, Stream] = {}
+        self.local: dict[UUID, Stream] = {}
+        """Streams that are not to be shipped: only their pages are kept."""
         self.shipped: set[UUID] = set()
         self._include_offline = include_offline
         self._unseen: deque[tuple[UUID, UUID, Path]] = deque()
@@ -50,6 +52,16 @@ class Backlog:
         self.shipped.add(stream_id)
         self.streams.pop(stream_id, None)
 
+    def forget_local(self, stream_id: UUID) -> None:
+        """The same for one that is not to be shipped."""
+        self._known.add(stream_id)
+        self.local.pop(stream_id, None)
+
+    @property
+    def everything(self) -> Iterator[Stream]:
+        """The streams to be shipped and the others."""
+        return chain(self.streams.values(), self.local.values())
+
     @property
     def waiting(self) -> int:
         """Committed records that are not acknowledged, over all streams seen so far."""
@@ -63,7 +75,7 @@ class Backlog:
     @property
     def live(self) -> bool:
         """Whether a stream's writer lives, or might: on another host only its files tell."""
-        return any(stream.live for stream in self.streams.values())
+        return any(stream.live for stream in self.everything)
 
     @property
     def problems(self) -> list[str]:
@@ -136,8 +148,8 @@ class Backlog:
                 self._unseen.append((UUID(name), stream_id, Path(directory, entry)))
 
     def adopt(self, stream: Stream, now_ns: int, *, doubtful: bool = False) -> None:
-        """Take a stream in and look at it for the first time; an offline one only if it is asked for, or if
-        something that was sent of it is doubtful."""
+        """Take a stream in and look at it for the first time; an offline one to be shipped only if that is
+        asked for, or if something that was sent of it is doubtful."""
         stream.look(now_ns)
         if stream.info is None and not stream.problems:
             # Half-born: its writer has made the directory and not the first segment. Seen again next time.
@@ -146,6 +158,7 @@ class Backlog:
             return
         offline = stream.info is not None and stream.info.mode == "offline"
         if offline and not self._include_offline and not doubtful:
+            self.local[stream.stream_id] = stream
             return
         self.streams[stream.stream_id] = stream
         self._turn.append(stream.stream_id)
@@ -153,11 +166,13 @@ class Backlog:
 
     def look(self, now_ns: int) -> bool:
         """Look at every stream that may still grow. True when one did."""
-        changed = [stream.look(now_ns) for stream in tuple(self.streams.values())]
+        changed = [stream.look(now_ns) for stream in tuple(self.everything)]
         return any(changed)
 
     def try_damaged(self, now_ns: int) -> None:
         """Read again what could not be read."""
+        for stream in self.local.values():
+            stream.try_damaged(now_ns)
         for stream in self.streams.values():
             stream.try_damaged(now_ns)
             self._queue(stream)

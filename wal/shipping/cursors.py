@@ -83,6 +83,28 @@ class Doubt:
     last_seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class PagingState:
+    """What the syncer has to remember of a stream's pages.
+
+    ``shift`` never changes once it is settled. ``built_seq`` and ``built_ns``: the stream has ended, its
+    pages hold everything up to that seq, and their file's time was that: as long as it is, the file need not
+    be opened. ``identity`` is of the file that the cursors speak of; ``coarse_settled`` and ``fine_settled``:
+    all pages of a lane up to that revision are in Cassandra for certain; ``shipped``: and nothing is left to
+    do. ``local``: the stream is not shipped at all.
+    """
+
+    stream_id: UUID
+    shift: int | None = None
+    built_seq: int = 0
+    built_ns: int = 0
+    identity: int = 0
+    coarse_settled: int = 0
+    fine_settled: int = 0
+    shipped: bool = False
+    local: bool = False
+
+
 _migrations = Migrations("canopy_syncer")
 
 
@@ -121,6 +143,15 @@ def _first(db: Database) -> None:
         _table(db, name).create(columns, pk=pk, strict=True)
     _table(db, "destination").create({"id": int, "identity": str}, pk="id", strict=True)
     db.execute("CREATE TABLE status (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL) STRICT")
+
+
+@_migrations()
+def _paging(db: Database) -> None:
+    columns = {
+        "stream": str, "shift": int, "built_seq": int, "built_ns": int, "identity": int,
+        "coarse_settled": int, "fine_settled": int, "shipped": int, "local": int,
+    }  # fmt: skip
+    _table(db, "paging").create(columns, pk="stream", strict=True)
 
 
 def _table(db: Database, name: str) -> Table:
@@ -213,6 +244,15 @@ class State:
         """Records that the server refused and that were set aside."""
         return _table(self._db, "rejected").count
 
+    def paging(self) -> dict[UUID, PagingState]:
+        """What is remembered of the pages of every stream."""
+        found: dict[UUID, PagingState] = {}
+        for row in _table(self._db, "paging").rows:
+            stream_id = UUID(row.pop("stream"))
+            shipped, local = bool(row.pop("shipped")), bool(row.pop("local"))
+            found[stream_id] = PagingState(stream_id, shipped=shipped, local=local, **row)
+        return found
+
     @property
     def destination(self) -> str | None:
         """Which Cassandra the cursors speak of; None before the first connection."""
@@ -234,6 +274,14 @@ class State:
         row = asdict(state)
         row = {"stream": str(row.pop("stream_id")), **row}
         self._put("cursor", (row["stream"], state.segment), row)
+
+    def put_paging(self, known: PagingState, /, **changes: object) -> PagingState:
+        """Remember a stream's pages; returns what is remembered: ``known`` with the ``changes``."""
+        state = replace(known, **changes)  # pyright: ignore[reportArgumentType]
+        row = asdict(state)
+        row = {"stream": str(row.pop("stream_id")), **row}
+        self._put("paging", (row["stream"],), row)
+        return state
 
     def put_closing(self, closing: Closing) -> None:
         row = asdict(closing)
@@ -270,6 +318,7 @@ class State:
             for name in ("cursor", "doubtful", "rejected"):
                 _table(self._db, name).delete_where()
             self._db.execute("UPDATE stream SET registered = 0, end_shipped = 0, announced = -1")
+            self._db.execute("UPDATE paging SET coarse_settled = 0, fine_settled = 0, shipped = 0")
 
     def _put(self, table: str, key: tuple[object, ...], row: dict[str, Any]) -> None:
         self._rows.setdefault(table, {})[key] = row
@@ -297,6 +346,7 @@ class State:
 _KEYS: dict[str, str | tuple[str, ...]] = {
     "stream": "stream",
     "cursor": ("stream", "segment"),
+    "paging": "stream",
     "closing": ("stream", "segment"),
     "doubtful": ("stream", "segment", "mark"),
     "rejected": ("stream", "seq"),

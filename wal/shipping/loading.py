@@ -12,6 +12,7 @@ from wal import journal
 from wal.record import CorruptRecord
 from wal.shipping.backlog import Backlog
 from wal.shipping.doubts import Again, Doubts
+from wal.shipping.readable import read_readable
 from wal.shipping.sending import Parcel, Shipper
 from wal.shipping.unshipped import Segment, Stream
 
@@ -126,21 +127,9 @@ class Loader:
 
     def _read(self, stream: Stream, segment: Segment, first: int, end: int) -> journal.Rows:
         """The rows of a range, as far as they can be read. What cannot is named in ``stream.problems``."""
-        unreadable = end + 1  # the lowest seq that is known to be behind the damage
-        readable = first - 1
-        rows = journal.Rows({}, [])
-        while readable < unreadable - 1:
-            # The whole range at first; after a failure the middle, until the damage is between two records.
-            middle = end if unreadable > end else (readable + unreadable) // 2
-            try:
-                rows = journal.read_rows(segment.path, first - 1, middle - first + 1)
-            except FileNotFoundError:
-                return journal.Rows({}, [])
-            except (journal.CorruptSegment, PermissionError) as error:
-                stream.problems[segment.path] = str(error)
-                unreadable = middle
-            else:
-                readable = middle
+        rows, problem = read_readable(segment.path, first, end)
+        if problem is not None:
+            stream.problems[segment.path] = problem
         return rows
 
     def _queue(

@@ -73,10 +73,10 @@ class Patience:
     def is_over(self, outcome: Outcome, *, has_target: bool) -> bool:
         """True once nothing lives and nothing is left for :data:`LINGER_S`.
 
-        Where no Cassandra is named at all, nothing can be shipped and nothing is waited for: the app or the
-        next run starts a syncer again.
+        Where no Cassandra is named at all, nothing can be shipped and only the pages are waited for: the app
+        or the next run starts a syncer again.
         """
-        if outcome.live or (has_target and not outcome.drained):
+        if outcome.live or outcome.unpaged or (has_target and not outcome.drained):
             self._idle_since = None
             return False
         if self._idle_since is None:

@@ -50,6 +50,7 @@ class StatusWriter:
         stored: int,
         rejected: int,
         problems: list[str],
+        unpaged: int,
         drained: bool,
     ) -> Connection:
         """Put the row if it is due; returns the connection that it states."""
@@ -61,6 +62,7 @@ class StatusWriter:
             self._connection, self._since_ns = connection, self._clock_ns()
         row = self._describe(link, connection) | {
             "waiting": waiting, "again": again, "stored": stored, "rejected": rejected, "problems": problems,
+            "unpaged": unpaged,
             "drained": drained,
             "rate": round(self._rate(now, stored), 1),
         }  # fmt: skip
