@@ -159,7 +159,7 @@ class CanopyApp(App[None]):
         """Show one run; in Run, show this one instead."""
         from canopy_tui.screens.run import RunScreen
 
-        screen = RunScreen(run_id)
+        screen = RunScreen(run_id, next((row for row in self.listed if row.run_id == run_id), None))
         if isinstance(self.screen, RunScreen):
             self.switch_screen(screen)
         else:

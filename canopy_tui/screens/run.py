@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
 from wal.reading.goals import main_metric
+from wal.source import MetricRow, RunRow
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -64,9 +66,11 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     storage = query_one("#tab-3", LineList)
     status_line = query_one(StatusLine)
 
-    def __init__(self, run_id: UUID) -> None:
+    def __init__(self, run_id: UUID, row: RunRow | None = None) -> None:
+        """``row`` is what the list knows of the run: with it the first reading draws charts already."""
         super().__init__()
         self.run_id = run_id
+        self._listed = row
         self._reading: RunReading | None = None
 
     def compose(self) -> ComposeResult:
@@ -90,10 +94,14 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
 
     def on_mount(self) -> None:
         self.charts.focus()
+        if self._listed is not None:
+            self._show_metrics(self._listed, self._listed.metrics)
 
     # -- reading ------------------------------------------------------------------------------------
 
     def poll(self) -> None:
+        if self._reading is None and not self.charts.size:
+            return  # the first reading is asked for by the charts, when they know how large they are
         if not self.app.background.busy(self._key("run")):
             self._read()
         self._show_head()
@@ -136,8 +144,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         self.charts.set_class(bool(reading.problem), "-stale")
         detail = reading.detail
         with self.app.batch_update():
-            main = self._main_metric()
-            self.charts.show(detail.row, in_order(detail.metrics, main), main)
+            self._show_metrics(detail.row, detail.metrics)
             self.charts.show_plots({name: one.plot for name, one in reading.drawn.items()})
             self._show_head()
             self._show_tab()
@@ -183,11 +190,13 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
 
     # -- showing ------------------------------------------------------------------------------------
 
-    def _main_metric(self) -> str | None:
-        assert self._reading is not None
-        detail = self._reading.detail
-        chosen = self.app.view.main_metrics.get(detail.row.project)
-        return main_metric((metric.name for metric in in_order(detail.metrics, None)), chosen)
+    def _main_metric(self, row: RunRow, metrics: Mapping[str, MetricRow]) -> str | None:
+        chosen = self.app.view.main_metrics.get(row.project)
+        return main_metric((metric.name for metric in in_order(metrics, None)), chosen)
+
+    def _show_metrics(self, row: RunRow, metrics: Mapping[str, MetricRow]) -> None:
+        main = self._main_metric(row, metrics)
+        self.charts.show(row, in_order(metrics, main), main)
 
     def _show_head(self) -> None:
         reading = self._reading
@@ -198,7 +207,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         self.head.show(
             head_lines(
                 reading.detail,
-                self._main_metric(),
+                self._main_metric(reading.detail.row, reading.detail.metrics),
                 reading.pace,
                 app.clock_ns(),
                 width,
@@ -271,5 +280,5 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
             return
         detail = self._reading.detail
         self.app.view.choose_main_metric(detail.row.project, name)
-        self.charts.show(detail.row, in_order(detail.metrics, name), name)
+        self._show_metrics(detail.row, detail.metrics)
         self._show_head()

@@ -68,8 +68,7 @@ class ChartsPane(Container, can_focus=True):
         """Whether the chosen chart has the whole pane."""
 
     def compose(self) -> ComposeResult:
-        for _ in range(MOST_CHARTS):
-            yield Chart(self._glyphs, unicode=self._unicode)
+        yield Chart(self._glyphs, unicode=self._unicode)
         heading = LineList(id="metric-heading")
         heading.can_focus = False
         yield heading
@@ -145,7 +144,7 @@ class ChartsPane(Container, can_focus=True):
         width, height = self.content_size
         self._layout = chart_layout(width, height, len(self._metrics), self.full)
         boxes = self._layout.boxes[:MOST_CHARTS]
-        for place, chart in enumerate(self.query(Chart)):
+        for place, chart in enumerate(self._charts(len(boxes))):
             chart.display = place < len(boxes)
             if chart.display:
                 _put(chart, boxes[place])
@@ -155,6 +154,14 @@ class ChartsPane(Container, can_focus=True):
         if box is not None:
             _put(heading, Box(box.x, box.y, box.width, 1))
             _put(rows, Box(box.x, box.y + 1, box.width, box.height - 1))
+
+    def _charts(self, wanted: int) -> list[Chart]:
+        """All charts there are, at least so many: each costs time to style, so they are made when needed."""
+        charts = list(self.query(Chart))
+        missing = [Chart(self._glyphs, unicode=self._unicode) for _ in range(wanted - len(charts))]
+        if missing:
+            self.mount(*missing, after=charts[-1])
+        return charts + missing
 
     def _page(self) -> Sequence[MetricRow]:
         """The metrics on the screen: the page that holds the chosen one."""
@@ -171,8 +178,7 @@ class ChartsPane(Container, can_focus=True):
         if not self.is_mounted or self._row is None:
             return
         page = self._page()
-        charts = list(self.query(Chart))
-        for place, chart in enumerate(charts[: len(self._layout.boxes)]):
+        for place, chart in enumerate(list(self.query(Chart))[: len(self._layout.boxes)]):
             chart.visible = place < len(page)
             if place < len(page):
                 chart.show(self._view(page[place]))

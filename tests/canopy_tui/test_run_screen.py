@@ -224,6 +224,20 @@ async def test_a_run_without_topology_or_records_says_so(writer: LogWriter) -> N
         await until(pilot, lambda: charts_on(app) == ["loss"])
 
 
+async def test_opened_from_the_list_the_first_reading_draws(writer: LogWriter, run_id: UUID) -> None:
+    """What the list knows says which charts there will be; no reading is spent on finding out."""
+    app = app_on(writer)
+    async with app.run_test(size=NORMAL) as pilot:
+        await until(pilot, lambda: app.listed)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and run_screen(app)._reading)
+        reading = run_screen(app)._reading
+        assert reading is not None
+        assert list(reading.drawn) == ["val/loss"]
+        assert list(reading.rows) == METRICS
+        assert len(run_screen(app).query(Chart)) == 1
+
+
 async def test_neighbours_without_leaving(writer: LogWriter, run_id: UUID) -> None:
     writer.start("older", ago_s=500)
     writer.log_curves("older", {"val/loss": falling(20)}, lasting_s=100)
