@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wal.catalog import Catalog
@@ -21,7 +22,10 @@ from wal.reading.streamreader import UNREADABLE
 from wal.reading.streams import StreamEntry
 from wal.record import CorruptRecord, Kind, Record, unpack_topology
 from wal.segments.segment import read_records, read_rows
-from wal.source import Points, RunDetail, RunRow, SourceError, TopologyRow
+from wal.source import PageBody, Paged, Points, RunDetail, RunRow, SourceError, TopologyRow
+
+if TYPE_CHECKING:
+    from wal.reading.localpages import LocalPages
 
 
 @dataclass(slots=True)
@@ -29,6 +33,7 @@ class _Known:
     """What was found in a stream beyond its catalogue entry."""
 
     index: SegmentIndex
+    pages: LocalPages | None = None
     rare: RareRecords = field(default_factory=RareRecords)
 
 
@@ -66,18 +71,36 @@ class LocalSource:
             metrics=row.metrics,
         )
 
-    def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
-        """The points of a metric in a stream after a seq. Empty for a metric that is not there."""
+    def points(
+        self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0, through_seq: int | None = None
+    ) -> Points:
+        """The points of a metric in a stream after a seq, and up to one. Empty for a metric that is not
+        there."""
         from wal.reading.points import join, segment_points  # numpy: listing runs works without it
 
         stream = self._stream(run_id, stream_id)
         parts: list[Points] = []
-        for path in self._index(stream).after(after_seq):
+        for path in self._index(stream).after(after_seq, through_seq):
             try:
-                parts.append(segment_points(path, metric, after_seq))
+                parts.append(segment_points(path, metric, after_seq, through_seq))
             except UNREADABLE:
                 continue
         return join(parts)
+
+    def paged(self, run_id: UUID, stream_id: UUID) -> Paged | None:
+        """How far the stream's pages go. Costs a ``stat`` while its file has not changed."""
+        return self._pages(run_id, stream_id).paged()
+
+    def top_pages(self, run_id: UUID, stream_id: UUID, metric: str) -> tuple[int, Sequence[PageBody]]:
+        """The highest level of a metric that has pages, and these. Raises SourceError when the file cannot
+        be read any more."""
+        return self._pages(run_id, stream_id).top(metric)
+
+    def pages(
+        self, run_id: UUID, stream_id: UUID, metric: str, level: int, first_page: int, last_page: int
+    ) -> Sequence[PageBody]:
+        """The pages of one level with these numbers, ascending. Raises like :meth:`top_pages`."""
+        return self._pages(run_id, stream_id).read(metric, level, first_page, last_page)
 
     def records(
         self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None
@@ -133,6 +156,15 @@ class LocalSource:
             if known is None:
                 known = self._known[stream.stream_id] = _Known(SegmentIndex(stream.directory))
             return known
+
+    def _pages(self, run_id: UUID, stream_id: UUID) -> LocalPages:
+        from wal.reading.localpages import LocalPages  # numpy: listing runs works without it
+
+        stream = self._stream(run_id, stream_id)
+        known = self._find(stream)
+        if known.pages is None:
+            known.pages = LocalPages(stream.directory)
+        return known.pages
 
     def _index(self, stream: StreamEntry) -> SegmentIndex:
         return self._find(stream).index

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "STEP", "Ask", "Connection", "MetricRow", "Points", "RunDetail", "RunRow", "RunState", "Source",
-    "SourceError", "StoreStatus", "StreamRow", "TopologyRow", "XAxis",
+    "STEP", "Ask", "Connection", "MetricRow", "PageBody", "Paged", "Points", "RunDetail", "RunRow",
+    "RunState", "Source", "SourceError", "StoreStatus", "StreamRow", "TopologyRow", "XAxis",
 ]  # fmt: skip
 
 
@@ -41,6 +41,10 @@ class RunState(StrEnum):
     STALE = "stale"
 
 
+PageBody = tuple[int, bytes]
+"""(page number, bytes)."""
+
+
 class Connection(StrEnum):
     """What a status line says of Cassandra."""
 
@@ -50,6 +54,22 @@ class Connection(StrEnum):
     CATCHING_UP = "catching up"
     OFFLINE = "offline"
     TROUBLE = "trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """How far a stream's pages go, where they are asked for.
+
+    Every point up to ``fine_seq`` is in the pages of all levels, up to ``coarse_seq`` in those from
+    :data:`wal.paging.pagefile.COARSE_LEVEL` on and in a metric's top one; pages may hold later points too.
+    ``late_seq`` grows when a page changed that was not the last of its level: one that was kept from before
+    may be old.
+    """
+
+    shift: int
+    fine_seq: int
+    coarse_seq: int
+    late_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +100,8 @@ class StreamRow:
     acked: tuple[tuple[int, int], ...] | None = None
     problem: str = ""
     """A sentence for the user when a part of the stream cannot be read here (corrupt, newer format)."""
+    paged: Paged | None = None
+    """Cassandra's pages of the stream; None where there are none, and in a row of the local log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +222,27 @@ class Source(Protocol):
         """One run with its config, streams and the catalogue of its metrics."""
         ...
 
-    def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
-        """The points of a metric in a stream after a seq. Empty for a metric that is not there."""
+    def points(
+        self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0, through_seq: int | None = None
+    ) -> Points:
+        """The points of a metric in a stream after a seq, and up to one. Empty for a metric that is not
+        there."""
+        ...
+
+    def paged(self, run_id: UUID, stream_id: UUID) -> Paged | None:
+        """How far the stream's pages go; None while it has none that this version reads. Asked before the
+        pages: those then go at least as far."""
+        ...
+
+    def top_pages(self, run_id: UUID, stream_id: UUID, metric: str) -> tuple[int, Sequence[PageBody]]:
+        """The highest level of a metric that has pages, and these: one, or two at the largest exponent.
+        (0, ()) when it has none."""
+        ...
+
+    def pages(
+        self, run_id: UUID, stream_id: UUID, metric: str, level: int, first_page: int, last_page: int
+    ) -> Sequence[PageBody]:
+        """The pages of one level with these numbers, both included, ascending."""
         ...
 
     def records(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from wal.cassandra.reads import CatalogueReader
+from wal.cassandra.pagereads import PageReader
 from wal.cassandra.session import READ_WINDOW
 from wal.cassandra.tables import CHUNK_BITS
 from wal.cassandra.trouble import Action, StoreError, Trouble
@@ -24,20 +24,35 @@ _CHUNK: Final = 1 << CHUNK_BITS
 _Rows = list[tuple[Any, ...]]
 
 
-class Reader(CatalogueReader):
+class Reader(PageReader):
     """The reading of :class:`wal.cassandra.store.CassandraStore`; implements :class:`wal.source.Source`."""
 
-    def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
-        """The points of a metric in a stream after a seq. Empty for a metric that is not there; KeyError for
-        an unknown run or stream. Only this metric's element of the map crosses the network."""
+    def points(
+        self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0, through_seq: int | None = None
+    ) -> Points:
+        """The points of a metric in a stream after a seq, and up to one. Empty for a metric that is not
+        there; KeyError for an unknown run or stream. Only this metric's element of the map crosses the
+        network."""
         from wal.reading.points import join
 
         cql = (
             f"SELECT seq, kind, step, ts, values[?] FROM {self.keyspace}.training_metrics "
             "WHERE run_id = ? AND stream = ? AND chunk = ? AND seq > ?"
         )
+        if through_seq is not None:
+            chunks = self._between(cql, run_id, stream_id, metric, after_seq, through_seq)
+            return join([_points(rows) for rows in chunks])
         chunks = self._chunks(run_id, stream_id, after_seq, cql, (metric,))
         return join([_points(rows) for rows in chunks])
+
+    def _between(
+        self, cql: str, run_id: UUID, stream_id: UUID, metric: str, after_seq: int, through_seq: int
+    ) -> Iterator[_Rows]:
+        """Rows of the chunks that a range of seqs lies in, both ends known."""
+        self.stream_row(run_id, stream_id)
+        chunks = range((after_seq + 1) >> CHUNK_BITS, (through_seq >> CHUNK_BITS) + 1)
+        arguments = ((metric, run_id, stream_id, chunk, after_seq, through_seq) for chunk in chunks)
+        return self.session.read_many(f"{cql} AND seq <= ?", arguments)
 
     def records(
         self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None

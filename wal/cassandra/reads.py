@@ -16,7 +16,7 @@ from uuid import UUID
 from wal.cassandra.session import Session
 from wal.cassandra.writes import EVERY_RUN, to_milliseconds
 from wal.record import week_of
-from wal.source import MetricRow, RunDetail, RunRow, RunState, StreamRow
+from wal.source import MetricRow, Paged, RunDetail, RunRow, RunState, StreamRow
 from wal.summary import MetricSummary
 
 HEARTBEAT_FRESH_S: Final = 60.0
@@ -39,7 +39,8 @@ _RUN_FIELDS: tuple[str, ...] = (
 _DETAIL_FIELDS: tuple[str, ...] = (*_RUN_FIELDS, "config_json", "summary_json")
 _STREAM_FIELDS: Final = (
     "stream", "rank", "host", "pid", "after_stream", "started_ns", "ended_ns", "status", "exit_code",
-    "heartbeat", "last_ts", "records", "first_step", "last_step", "acknowledged",
+    "heartbeat", "last_ts", "records", "first_step", "last_step", "acknowledged", "paged_shift", "paged_seq",
+    "coarse_seq", "late_seq",
 )  # fmt: skip
 _METRIC_FIELDS: Final = ("metric", "stream", "position", "goal", "summary")
 
@@ -285,7 +286,16 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
         first_step=row["first_step"] or 0,
         last_step=row["last_step"] or 0,
         acked=tuple(zip(seqs[::2], seqs[1::2], strict=True)),
+        paged=_paged(row),
     )
+
+
+def _paged(row: Mapping[str, Any]) -> Paged | None:
+    """None while nobody has said how far the pages go."""
+    shift, fine, coarse = row["paged_shift"], row["paged_seq"] or 0, row["coarse_seq"] or 0
+    if shift is None or not (fine or coarse):
+        return None
+    return Paged(shift, fine, max(fine, coarse), row["late_seq"] or 0)
 
 
 def _state(row: Mapping[str, Any], now_s: float) -> RunState:

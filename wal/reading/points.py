@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 _VALUES = """
 SELECT count(*), min(seq), max(seq), min(step - seq), max(step - seq), group_concat(ts),
        CAST(group_concat(substr(body, {offset}, 8), '') AS BLOB)
-FROM record WHERE seq > ? AND kind = ? AND keyset IN ({keysets})
+FROM record WHERE seq > ? AND seq <= ? AND kind = ? AND keyset IN ({keysets})
 """
 _PLACES = """
 SELECT group_concat(seq), group_concat(step)
-FROM record WHERE seq > ? AND kind = ? AND keyset IN ({keysets})
+FROM record WHERE seq > ? AND seq <= ? AND kind = ? AND keyset IN ({keysets})
 """
+
+NEWEST_SEQ = (1 << 63) - 1
 
 
 def no_points() -> Points:
@@ -61,8 +63,8 @@ def pick(points: Points, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Points:
     return Points(points.seq[mask], points.step[mask], points.ts[mask], points.value[mask])
 
 
-def segment_points(path: Path, metric: str, after_seq: int = 0) -> Points:
-    """The points of ``metric`` in one segment file with ``seq > after_seq``, in seq order.
+def segment_points(path: Path, metric: str, after_seq: int = 0, through_seq: int | None = None) -> Points:
+    """The points of ``metric`` in one segment file with ``after_seq < seq <= through_seq``, in seq order.
 
     Raises what :func:`wal.segments.segment.read_rows` raises; CorruptSegment also when a body is too short.
     """
@@ -70,7 +72,8 @@ def segment_points(path: Path, metric: str, after_seq: int = 0) -> Points:
         offsets = _value_offsets(connection, metric)
         if not offsets:
             return no_points()
-        return _read(path, connection, offsets, after_seq)
+        between = (after_seq, NEWEST_SEQ if through_seq is None else through_seq)
+        return _read(path, connection, offsets, between)
 
 
 def _value_offsets(connection: sqlite3.Connection, metric: str) -> dict[int, int]:
@@ -84,11 +87,13 @@ def _value_offsets(connection: sqlite3.Connection, metric: str) -> dict[int, int
     return offsets
 
 
-def _read(path: Path, connection: sqlite3.Connection, offsets: dict[int, int], after_seq: int) -> Points:
+def _read(
+    path: Path, connection: sqlite3.Connection, offsets: dict[int, int], between: tuple[int, int]
+) -> Points:
     keysets = ",".join(map(str, offsets))
     cases = " ".join(f"WHEN {keyset} THEN {offset}" for keyset, offset in offsets.items())
     count, first, last, low, high, times, body = connection.execute(
-        _VALUES.format(offset=f"CASE keyset {cases} END", keysets=keysets), (after_seq, Kind.LOG)
+        _VALUES.format(offset=f"CASE keyset {cases} END", keysets=keysets), (*between, Kind.LOG)
     ).fetchone()
     if not count:
         return no_points()
@@ -101,7 +106,7 @@ def _read(path: Path, connection: sqlite3.Connection, offsets: dict[int, int], a
         seq = np.arange(first, last + 1, dtype=np.int64)
         step = np.arange(first + low, last + low + 1, dtype=np.int64)
     else:
-        seqs, steps = connection.execute(_PLACES.format(keysets=keysets), (after_seq, Kind.LOG)).fetchone()
+        seqs, steps = connection.execute(_PLACES.format(keysets=keysets), (*between, Kind.LOG)).fetchone()
         seq, step = _integers(seqs), _integers(steps)
     return Points(seq, step, _integers(times), values)
 

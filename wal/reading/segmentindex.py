@@ -16,8 +16,9 @@ class SegmentIndex:
         self._directory = directory
         self._first_seqs: dict[Path, int | None] = {}
 
-    def after(self, seq: int) -> list[Path]:
-        """Segments that may hold a record after ``seq``, ascending; those that cannot be read are among them.
+    def after(self, seq: int, through: int | None = None) -> list[Path]:
+        """Segments that may hold a record after ``seq`` and up to ``through``, ascending; those that cannot
+        be read are among them.
 
         Raises OSError when the directory cannot be listed.
         """
@@ -27,7 +28,10 @@ class SegmentIndex:
             first = self._first_seqs[path]
             if first is not None and first <= seq + 1:
                 start = at
-        return paths[start:]
+        if through is None:
+            return paths[start:]
+        firsts = ((path, self._first_seqs[path]) for path in paths[start:])
+        return [path for path, first in firsts if first is None or first <= through]
 
     def _is_born(self, path: Path) -> bool:
         if path in self._first_seqs:

@@ -1,8 +1,5 @@
-"""Series of a metric: Cassandra's points where it has them, completed by the log's records that it lacks.
-
-Cassandra is asked on other threads and waited for a little; what is not there in time is drawn from the log,
-and from Cassandra at the next look.
-"""
+"""Series of a metric, over all streams of a run, on one x axis: from points where there are few, else from
+pages and the records that complete them."""
 
 from __future__ import annotations
 
@@ -11,128 +8,170 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from uuid import UUID
 
 import numpy as np
 
-from wal.pyramid import Ask, Batch, Series
-from wal.reading.drawing import Parts, make_series, nothing_of, whole_of
-from wal.reading.lineage import pieces_of
-from wal.reading.pace import WINDOW_S, Pace, pace_of
-from wal.reading.pointcache import PointCache, StreamPoints, whole_prefix
-from wal.reading.points import no_points, pick, summarise
-from wal.source import Points, RunState, SourceError, StreamRow
+from wal.pyramid import Ask, Batch, Series, exponent_for
+from wal.reading.axisrange import steps_within
+from wal.reading.drawing import Parts, Whole, make_series, nothing_of, whole_of
+from wal.reading.lineage import pieces_of, superseded_from
+from wal.reading.pace import WINDOW_S, Pace
+from wal.reading.pagereader import TooManyRecords
+from wal.reading.pointreader import PointReader, StreamView
+from wal.reading.streampages import PagedMetric, StreamPages
+from wal.reading.summarising import summary_of
+from wal.source import Points, SourceError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from wal.local import LocalSource
-    from wal.reading.reach import Question, Reach, Workers
-    from wal.reading.streams import StreamEntry
+    from wal.reading.pointcache import StreamPoints
+    from wal.reading.reach import Reach, Workers
     from wal.summary import MetricSummary
 
-ASK_S = 1.5
-"""How long all of one metric's streams wait for Cassandra together: below the 2 s that a caller may wait."""
+FEW_RECORDS = 512
+"""A stream of so few records needs no pages: all of them cost as much as those that complete the pages."""
 
 REDUCED_KEPT = 256
 """Reduced series that are kept: several screens of charts; each is some kilobytes."""
 
 T = TypeVar("T")
+Steps = tuple[int, int]
+
+
+class Metric(Protocol):
+    """One metric of one stream, ready to be read."""
+
+    @property
+    def view(self) -> StreamView: ...
+
+    @property
+    def whole(self) -> Whole: ...
+
+    @property
+    def as_of_ns(self) -> int:
+        """When it was read last, while its source cannot be asked; else 0."""
+        ...
+
+    @property
+    def token(self) -> tuple[object, ...]: ...
+
+    @property
+    def least_exponent(self) -> int: ...
+
+    def read(self, steps: Steps, exponent: int, columns: int, cut: int | None, deadline: float) -> Parts: ...
 
 
 @dataclass(frozen=True, slots=True)
-class StreamView:
-    """A stream of which points are wanted. ``entry`` is the local log's, None for another machine's."""
+class _FewPoints:
+    """A metric of which every point is here."""
 
-    row: StreamRow
-    entry: StreamEntry | None
+    view: StreamView
+    parts: Parts
+    token: tuple[object, ...]
+    as_of_ns: int = 0
+    least_exponent: int = 0
 
     @property
-    def acked(self) -> tuple[tuple[int, int], ...]:
-        return self.row.acked or ()
+    def whole(self) -> Whole:
+        return self.parts.whole
+
+    def read(
+        self, steps: Steps, exponent: int, columns: int, cut: int | None, deadline: float  # noqa: ARG002
+    ) -> Parts:  # fmt: skip
+        return self.parts
+
+
+def _few_points(view: StreamView, kept: StreamPoints) -> _FewPoints | None:
+    with kept.guard:
+        points, unshipped = kept.merged(view.acked)
+        token = (id(kept), kept.version, view.acked)
+    if not len(points):
+        return None
+    none = np.zeros(len(points), dtype=np.int64)
+    tail = Batch(none, points.seq, points.step, points.ts // 1_000, points.value)
+    return _FewPoints(view, replace(nothing_of(whole_of(tail)), tail=tail, tail_unshipped=unshipped), token)
 
 
 class SeriesReader:
-    """Reads and keeps points (64 MB at most), and reduces them."""
+    """Reads, keeps what was read, and reduces it. May be asked from several threads."""
 
     def __init__(self, local: LocalSource, reach: Reach, workers: Workers) -> None:
-        self._local = local
-        self._reach = reach
-        self._workers = workers
-        self._cache = PointCache()
+        self._points = PointReader(local, reach, workers)
+        self._pages = StreamPages(local, reach, workers)
         self._reduced: OrderedDict[Hashable, tuple[Hashable, object]] = OrderedDict()
         self._guard = threading.Lock()
 
     def clear(self) -> None:
-        """Forget every point: the next look reads anew."""
-        self._cache.clear()
+        """Forget everything: the next look reads anew."""
+        self._points.clear()
+        self._pages.clear()
         with self._guard:
             self._reduced.clear()
 
     def series(self, views: Sequence[StreamView], ask: Ask, start_us: int, wait_s: float) -> list[Series]:
         """A series per stream that has points, and one per ghost, all on the same edges."""
-        x = ask.x.metric
-        if ask.x.kind == "metric" and x != ask.metric:
-            others = {one.view.row.stream_id: one for one in self._once((x,), views, x, wait_s, list)}
-        else:
-            others = {}
+        deadline = time.monotonic() + wait_s
+        found = self._look(views, ask.metric, deadline)
+        others: dict[UUID, Metric] = {}
+        if ask.x.kind == "metric":
+            others = {one.view.row.stream_id: one for one in self._look(views, ask.x.metric, deadline)}
 
-        def reduced(found: list[_Found]) -> list[Series]:
-            parts = {one.view.row.stream_id: _parts(one) for one in found}
-            joined = {stream: _parts(one) for stream, one in others.items()} if others else parts
-            pieces = pieces_of([one.view.row for one in found], parts, joined, ask)
-            return make_series(pieces, ask, start_us, 0)
+        def make() -> list[Series]:
+            drawing = _Drawing(self._pages, found, others, ask, start_us, deadline)
+            return drawing.make()
 
-        token = (ask, *(id(one.points) for one in others.values()))
-        return self._once(token, views, ask.metric, wait_s, reduced)
+        token = tuple(one.token for one in (*found, *others.values()))
+        return self._once((ask, start_us, *_ids(views)), token, make)
 
     def summary(self, views: Sequence[StreamView], metric: str, wait_s: float) -> MetricSummary | None:
         """The metric over the streams of the lowest rank that has it; None when no stream has."""
+        deadline = time.monotonic() + wait_s
+        found = self._look(views, metric, deadline)
 
-        def summarised(found: list[_Found]) -> MetricSummary | None:
+        def make() -> MetricSummary | None:
             total: MetricSummary | None = None
             for one in found:
-                if one.view.row.rank == found[0].view.row.rank:
-                    summary = summarise(one.points)
-                    if total is None:
-                        total = summary
-                    else:
-                        total.merge(summary)
+                if one.view.row.rank != found[0].view.row.rank:
+                    continue
+                summary = summary_of(one.whole, self._reading(one, deadline))
+                if total is None:
+                    total = summary
+                else:
+                    total.merge(summary)
             return total
 
-        return self._once(("summary", metric), views, metric, wait_s, summarised)
+        return self._once(("summary", metric, *_ids(views)), tuple(one.token for one in found), make)
+
+    def _reading(self, one: Metric, deadline: float) -> Callable[[Steps, int], Parts]:
+        return lambda steps, exponent: _read(self._pages, one, steps, exponent, 64, None, deadline)
 
     def points(self, view: StreamView, metric: str, after_seq: int, wait_s: float) -> Points:
-        """A stream's points after a seq."""
-        (entry,) = self._collect([view], metric, wait_s)
-        with entry.guard:
-            points, _ = entry.merged(view.acked)
-        return pick(points, points.seq > after_seq) if after_seq else points
+        """A stream's points after a seq, one by one."""
+        return self._points.points(view, metric, after_seq, wait_s)
 
-    def _once(
-        self,
-        question: Hashable,
-        views: Sequence[StreamView],
-        metric: str,
-        wait_s: float,
-        make: Callable[[list[_Found]], T],
-    ) -> T:
-        """What ``make`` makes of the streams' points, made again only when these have changed."""
-        kept = self._collect(views, metric, wait_s)
-        key = (question, *(view.row.stream_id for view in views))
-        token = tuple((entry.version, view.acked) for view, entry in zip(views, kept, strict=True))
+    def pace(self, stream_id: UUID, window_s: float = WINDOW_S) -> Pace | None:
+        """The pace of a stream by the points that are kept of it; None while there are none."""
+        return self._points.pace(stream_id, window_s) or self._pages.pace(stream_id, window_s)
+
+    def _look(self, views: Sequence[StreamView], metric: str, deadline: float) -> list[Metric]:
+        """The streams that have the metric, in the order given."""
+        few = [view for view in views if _has_few(view)]
+        many = [view for view in views if not _has_few(view)]
+        kept = self._points.collect(few, metric, deadline)
+        found: list[Metric | None] = [_few_points(*pair) for pair in zip(few, kept, strict=True)]
+        found += self._pages.look(many, metric, deadline)
+        known = {one.view.row.stream_id: one for one in found if one is not None}
+        return [known[key] for key in _ids(views) if key in known]
+
+    def _once(self, key: Hashable, token: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` makes, made again only when the token has changed."""
         with self._guard:
             known = self._reduced.get(key)
         if known is not None and known[0] == token:
             return cast("T", known[1])
-        found: list[_Found] = []
-        for view, entry in zip(views, kept, strict=True):
-            with entry.guard:
-                points, unshipped = entry.merged(view.acked)
-            if len(points):
-                found.append(_Found(view, points, unshipped))
-        made = make(found)
+        made = make()
         with self._guard:
             self._reduced[key] = (token, made)
             self._reduced.move_to_end(key)
@@ -140,109 +179,105 @@ class SeriesReader:
                 self._reduced.popitem(last=False)
         return made
 
-    # -- reading ------------------------------------------------------------------------------------
 
-    def _collect(self, views: Sequence[StreamView], metric: str, wait_s: float) -> list[StreamPoints]:
-        """The points of each stream, brought up to date. Raises SourceError when nothing at all is known of
-        another machine's stream and Cassandra does not say either."""
-        deadline = time.monotonic() + wait_s
-        kept = [self._cache.get((view.row.stream_id, metric)) for view in views]
-        asked: list[Question[None] | None] = [
-            self._ask(view, metric, entry) for view, entry in zip(views, kept, strict=True)
-        ]
-        for view, entry, question in zip(views, kept, asked, strict=True):
-            if question is not None:
-                question.done.wait(max(deadline - time.monotonic(), 0.0))
-            if view.entry is not None:
-                self._read_local(view.entry, metric, entry)
-            elif entry.mark is None:
-                raise _silence(question)
-        self._cache.trim()
-        return kept
+class _Drawing:
+    """The making of one chart's series."""
 
-    def _ask(self, view: StreamView, metric: str, entry: StreamPoints) -> Question[None] | None:
-        store = self._reach.store
-        mark: Hashable = (view.acked, view.row.records)
-        if view.entry is None:
-            grows = view.row.state in (RunState.RUNNING, RunState.STALE)
+    def __init__(
+        self, pages: StreamPages, found: Sequence[Metric], others: dict[UUID, Metric], ask: Ask,
+        start_us: int, deadline: float,
+    ) -> None:  # fmt: skip
+        self._pages = pages
+        self._found = found
+        self._others = others
+        self._ask = ask
+        self._start_us = start_us
+        self._deadline = deadline
+        self._cuts = superseded_from([one.view.row for one in found])
+
+    def make(self) -> list[Series]:
+        ask = self._ask
+        exponent = 0
+        if ask.x.kind == "step" and self._found:
+            steps = self._steps()
+            exponent = exponent_for(*steps, ask.columns)
+            parts, exponent = self._on_one_exponent(steps, exponent)
+            others = parts
         else:
-            grows, mark = False, view.acked
-            if not view.acked:  # nothing of it was shipped: the log has it all
-                return None
-        if store is None or (entry.mark == mark and not grows):
-            return None
+            parts, others = self._on_axis()
+        rows = [one.view.row for one in self._found]
+        as_of = {one.view.row.stream_id: one.as_of_ns for one in self._found}
+        pieces = [
+            replace(piece, as_of_ns=as_of[piece.row.stream_id])
+            for piece in pieces_of(rows, parts, others, ask)
+        ]
+        return make_series(pieces, ask, self._start_us, exponent)
 
-        def read() -> None:
+    def _steps(self) -> Steps:
+        if self._ask.range is not None:
+            return int(self._ask.range[0]), int(self._ask.range[1])
+        wholes = [one.whole.steps for one in self._found]
+        return min(low for low, _ in wholes), max(high for _, high in wholes)
+
+    def _on_one_exponent(self, steps: Steps, exponent: int) -> tuple[dict[UUID, Parts], int]:
+        """All streams in buckets of the same size: the chart's columns lie on their edges."""
+        exponent = max([exponent, *(one.least_exponent for one in self._found)])
+        while True:
             try:
-                points = store.points(view.row.run_id, view.row.stream_id, metric, entry.prefix)
-            except KeyError:  # not there (any more): the log may still have it
-                points = no_points()
-            except Exception as error:
-                self._reach.failed(store, error)
-                raise
-            with entry.guard:
-                entry.take_shipped(points, whole_prefix(view.acked), mark)
+                parts = {one.view.row.stream_id: self._read(one, steps, exponent) for one in self._found}
+                return parts, exponent
+            except TooManyRecords:
+                exponent += 1
 
-        return self._workers.ask((view.row.stream_id, metric), read)
+    def _on_axis(self) -> tuple[dict[UUID, Parts], dict[UUID, Parts]]:
+        parts: dict[UUID, Parts] = {}
+        others: dict[UUID, Parts] = {}
+        for one in self._found:
+            key = one.view.row.stream_id
+            other = self._others.get(key)
+            steps = one.whole.steps
+            if self._ask.range is not None:
+                read, read_other = self._reading(one), self._reading(other) if other is not None else None
+                steps = steps_within(one.whole, read, read_other, self._ask, self._start_us)
+            exponent = max(exponent_for(*steps, self._ask.columns), one.least_exponent)
+            parts[key], exponent = self._finest(one, steps, exponent)
+            if other is not None:
+                others[key], _ = self._finest(other, steps, max(exponent, other.least_exponent))
+        return parts, others
 
-    def _read_local(self, entry: StreamEntry, metric: str, kept: StreamPoints) -> None:
-        if metric not in entry.summaries:
-            return
-        logged = entry.summaries[metric][1].n
-        with kept.guard:
-            start = kept.prefix if kept.mark is not None else 0
-            self._extend_local(entry, metric, kept, start)
-            if kept.points_beyond_prefix + len(kept.settled) < logged:
-                # Cassandra lacks what it had acknowledged (expired, or another one): the log completes it.
-                self._extend_local(entry, metric, kept, 0)
-            else:
-                kept.drop_settled_local()
+    def _finest(self, one: Metric, steps: Steps, exponent: int) -> tuple[Parts, int]:
+        while True:
+            try:
+                return self._read(one, steps, exponent), exponent
+            except TooManyRecords:
+                exponent += 1
 
-    def _extend_local(self, entry: StreamEntry, metric: str, kept: StreamPoints, start: int) -> None:
-        """Have the log's points after ``start`` in ``kept``."""
-        through = entry.last_seq
-        after = max(kept.local_through, start) if kept.local_after <= start else start
-        if after >= through and kept.local_after <= start:
-            return
-        points = self._local.points(entry.run_id, entry.stream_id, metric, after)
-        kept.take_local(pick(points, points.seq <= through), after, through)
+    def _reading(self, one: Metric) -> Callable[[Steps, int], Parts]:
+        return lambda steps, exponent: self._finest(one, steps, max(exponent, one.least_exponent))[0]
 
-    # -- pace ---------------------------------------------------------------------------------------
-
-    def pace(self, stream_id: UUID, window_s: float = WINDOW_S) -> Pace | None:
-        """The pace of a stream by the points that are kept of it; None while there are none."""
-        best = no_points()
-        for key, entry in self._cache.entries().items():
-            if key[0] == stream_id:
-                with entry.guard:
-                    points, _ = entry.merged(())
-                best = points if len(points) > len(best) else best
-        if not len(best):
-            return None
-        recent = best.ts >= best.ts[-1] - int(window_s * 1e9)
-        first = int(recent.argmax())
-        places = [(int(best.seq[at]), int(best.step[at]), int(best.ts[at])) for at in (first, -1)]
-        return pace_of(places[0], places[1])
+    def _read(self, one: Metric, steps: Steps, exponent: int) -> Parts:
+        cut = self._cuts.get(one.view.row.stream_id)
+        return _read(self._pages, one, steps, exponent, self._ask.columns, cut, self._deadline)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    view: StreamView
-    points: Points
-    unshipped: NDArray[np.bool_]
+def _read(
+    pages: StreamPages, one: Metric, steps: Steps, exponent: int, columns: int, cut: int | None,
+    deadline: float,
+) -> Parts:  # fmt: skip
+    """The parts; of a stream that the log has too, the log's when Cassandra fails in the middle."""
+    try:
+        return one.read(steps, exponent, columns, cut, deadline)
+    except SourceError:
+        here = pages.local(one.view, one.metric) if isinstance(one, PagedMetric) and one.view.entry else None
+        if here is None or (isinstance(one, PagedMetric) and not one.is_remote):
+            raise
+        return here.read(steps, exponent, columns, cut, deadline)
 
 
-def _parts(found: _Found) -> Parts:
-    points = found.points
-    none = np.zeros(len(points), dtype=np.int64)
-    tail = Batch(none, points.seq, points.step, points.ts // 1_000, points.value)
-    return replace(nothing_of(whole_of(tail)), tail=tail, tail_unshipped=found.unshipped)
+def _has_few(view: StreamView) -> bool:
+    newest = view.entry.last_seq if view.entry is not None else 0
+    return max(newest, view.row.records) <= FEW_RECORDS
 
 
-def _silence(question: Question[None] | None) -> SourceError:
-    """Why there is nothing to show of another machine's stream."""
-    if question is None:
-        return SourceError("Cassandra cannot be asked now, and this machine's log does not have the run.")
-    if question.error is not None:
-        return SourceError(str(question.error))
-    return SourceError("Cassandra is still being read; the chart comes with the next look.")
+def _ids(views: Sequence[StreamView]) -> tuple[UUID, ...]:
+    return tuple(view.row.stream_id for view in views)

@@ -1,0 +1,480 @@
+"""One metric of one stream, read from its pages as far as they go and from the records beyond.
+
+What was decoded is kept: while a run grows, a look reads the last page of a level and what follows it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from wal.paging.buckets import FAN_OUT_BITS, Batch, Buckets, concatenate, no_buckets, singles, starts_of
+from wal.paging.levels import BASE_LEVEL, level_of, page_range
+from wal.paging.pagefile import COARSE_LEVEL
+from wal.paging.pages import PAGE_BITS, decode
+from wal.pyramid import TAIL_RECORDS
+from wal.reading.drawing import Newest, Parts, Whole
+from wal.reading.points import join, no_points
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from wal.source import PageBody, Paged, Points
+
+SPAN_BYTES = 8
+"""Per bucket and array; a decoded bucket is 21 of them."""
+
+JOINED_RECORDS = 64
+"""Two ranges of seqs closer than this are read as one: a request costs more than some rows too many."""
+
+
+class TooManyRecords(Exception):
+    """Single points of these steps would cost more records than a chart may read."""
+
+
+class Pages(Protocol):
+    """Where the pages and points of one metric of one stream come from: :class:`wal.source.Source` for one
+    metric. All but ``nbytes``, what it keeps itself, may raise what that raises."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def paged(self) -> Paged | None: ...
+
+    def top(self) -> tuple[int, Sequence[PageBody]]: ...
+
+    def pages(self, level: int, first_page: int, last_page: int) -> Sequence[PageBody]: ...
+
+    def points(self, after_seq: int, through_seq: int) -> Points: ...
+
+    def tail(self, after_seq: int, through_seq: int | None) -> Points:
+        """The points after those of the pages; to the live edge when ``through_seq`` is None."""
+        ...
+
+
+class _Known(NamedTuple):
+    """Which pages some buckets came from: the steps that they stand for, and the newest seq in each."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    newest: NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class _Span:
+    """The buckets of one level in the pages ``first_page`` … ``last_page``, as of ``paged``."""
+
+    paged: Paged
+    first_page: int
+    last_page: int
+    buckets: Buckets
+
+
+class _Read(NamedTuple):
+    """Buckets and points over some steps, in the order of their steps, and the pages behind them."""
+
+    items: Buckets
+    width: NDArray[np.int64]
+    known: _Known
+
+
+@dataclass(slots=True)
+class PageReader:
+    """:meth:`refresh` first, then any number of questions about that state of things."""
+
+    source: Pages
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    paged: Paged | None = None
+    version: int = 0
+    """Grows when what is known of the metric has changed."""
+    serial: int = field(default_factory=itertools.count(1).__next__)
+    """Tells readers apart."""
+    read_at_ns: int = 0
+    """When it was brought up to date last, where the caller keeps that; 0 for never."""
+    _level: int = 0
+    _top: Buckets = field(default_factory=no_buckets)
+    _spans: dict[int, _Span] = field(default_factory=dict[int, _Span])
+    _tail: Points = field(default_factory=no_points)
+    _tail_from: int = -1
+    _tail_through: int | None = None
+    _whole: Whole | None = None
+
+    @property
+    def nbytes(self) -> int:
+        buckets = len(self._top) + sum(len(span.buckets) for span in self._spans.values())
+        return SPAN_BYTES * (21 * buckets + 4 * len(self._tail)) + self.source.nbytes
+
+    @property
+    def whole(self) -> Whole | None:
+        """What the metric was as a whole when it was brought up to date; None without points."""
+        return self._whole
+
+    @property
+    def tail(self) -> Points:
+        """The points beyond those of the pages, some of which may be in a page already."""
+        return self._tail
+
+    @property
+    def least_exponent(self) -> int:
+        """The finest buckets that can be asked for now: 0, single points, unless only coarse pages are
+        there yet."""
+        paged = self.paged
+        if paged is None or self._through == paged.fine_seq:
+            return 0
+        return paged.shift + min(COARSE_LEVEL, max(self._level, BASE_LEVEL))
+
+    @property
+    def _through(self) -> int:
+        """Every point up to here is in the pages that are read."""
+        paged = self.paged
+        if paged is None:
+            return 0
+        return paged.coarse_seq if paged.coarse_seq - paged.fine_seq > TAIL_RECORDS else paged.fine_seq
+
+    def refresh(self, newest_seq: int | None) -> Whole | None:
+        """Bring the state up to date; what the metric is as a whole, None without points.
+
+        ``newest_seq`` is the last record that there is; None when nobody here knows it.
+        """
+        paged = self.source.paged()
+        if paged != self.paged:
+            if self.paged is None or paged is None or paged.late_seq != self.paged.late_seq:
+                self._spans.clear()
+            level, bodies = self.source.top() if paged is not None else (0, ())
+            self.paged = paged
+            self._level, self._top = level, self._decode(level, bodies)
+            self._changed()
+        self._refresh_tail(newest_seq)
+        if self._whole is None:
+            self._whole = self._make_whole()
+        return self._whole
+
+    def _refresh_tail(self, newest_seq: int | None) -> None:
+        start, known = self._through, self._tail_through
+        if newest_seq is not None and known is not None and start == self._tail_from:
+            if newest_seq > known:
+                new = self.source.tail(known, newest_seq)
+                self._tail_through = newest_seq
+                if len(new):
+                    self._tail = join([self._tail, new])
+                    self._changed()
+            return
+        tail = self.source.tail(start, newest_seq)
+        if start != self._tail_from or not np.array_equal(tail.seq, self._tail.seq):
+            self._changed()
+        self._tail, self._tail_from, self._tail_through = tail, start, newest_seq
+
+    def _changed(self) -> None:
+        self._whole = None
+        self.version += 1
+
+    # -- the whole ----------------------------------------------------------------------------------
+
+    def _make_whole(self) -> Whole | None:
+        """Counts and ends, from the top page and the tail."""
+        top, tail = self._top, self._tail_beyond(_known_of(self._top, self._exponent(self._level)))
+        if not len(top) and not len(tail):
+            return None
+        value = tail.value
+        ends: list[tuple[int, int]] = []
+        if len(top):
+            ends += [self._end(first=True), self._end(first=False)]
+        if len(tail):
+            ends += [(int(tail.step.min()), int(tail.us.min())), (int(tail.step.max()), int(tail.us.max()))]
+        times = [us for _, us in ends if us]
+        filled = top.finite > 0
+        if filled.any():
+            times += [int(top.first_us[filled].min()), int(top.last_us[filled].max())]
+            times += [int(top.min_us[filled].min()), int(top.max_us[filled].max())]
+        steps = [step for step, _ in ends]
+        return Whole(
+            points=int(top.n.sum()) + len(tail),
+            n_nan=int(top.n_nan.sum() + np.isnan(value).sum()),
+            n_pinf=int(top.n_pinf.sum() + (value == np.inf).sum()),
+            n_ninf=int(top.n_ninf.sum() + (value == -np.inf).sum()),
+            steps=(min(steps), max(steps)), times=(min(times, default=0), max(times, default=0)),
+            newest=self._newest(tail),
+        )  # fmt: skip
+
+    def _end(self, first: bool) -> tuple[int, int]:
+        """Step and time (µs) of the first or last point. A bucket says it, unless it holds a point that is
+        not finite: then its children are looked at, and in the end the points."""
+        level, buckets = self._level, self._top
+        while True:
+            at = 0 if first else len(buckets) - 1
+            if buckets.finite[at] == buckets.n[at]:
+                name = "first" if first else "last"
+                return int(getattr(buckets, f"{name}_step")[at]), int(getattr(buckets, f"{name}_us")[at])
+            bits = FAN_OUT_BITS * self._exponent(level)
+            low = int(buckets.number[at]) << bits
+            high = low + (1 << bits) - 1
+            if level == BASE_LEVEL or self.least_exponent >= self._exponent(level):
+                break
+            level -= 1
+            found = self._buckets(level, low, high)
+            if not len(found):  # pages of another moment: the coarser one is all there is
+                break
+            buckets = found
+        points = self._seq_points(buckets.pick(slice(at, at + 1))) if level == BASE_LEVEL else no_points()
+        inside = np.flatnonzero((points.step >= low) & (points.step <= high))
+        if not len(inside):
+            return (low if first else high), int(buckets.first_us[at])
+        place = inside[points.step[inside].argmin() if first else points.step[inside].argmax()]
+        return int(points.step[place]), int(points.ts[place] // 1_000)
+
+    def _newest(self, tail: Batch) -> Newest:
+        if len(tail):
+            return Newest(int(tail.seq[-1]), int(tail.step[-1]), int(tail.us[-1]), float(tail.value[-1]))
+        at = int(self._top.last_seq.argmax())
+        seq = int(self._top.last_seq[at])
+        points = self.source.points(seq - 1, seq)
+        if len(points):
+            return Newest(seq, int(points.step[-1]), int(points.ts[-1] // 1_000), float(points.value[-1]))
+        # The record is gone (expired): the bucket's last value stands for it.
+        top = self._top
+        return Newest(seq, int(top.last_step[at]), int(top.last_us[at]), float(top.last[at]))
+
+    # -- a range ------------------------------------------------------------------------------------
+
+    def parts(
+        self, first_step: int, last_step: int, exponent: int, most_records: int, cut: int | None = None
+    ) -> Parts:
+        """What lies in the buckets of ``8^exponent`` steps that touch these steps, in such buckets or finer.
+
+        No bucket holds both sides of the step ``cut``, but a base bucket whose points are too many to be
+        read. Raises TooManyRecords when single points are wanted
+        that would take more than ``most_records``.
+        """
+        assert self._whole is not None, "refresh() first"
+        bits = FAN_OUT_BITS * exponent
+        low, high = first_step >> bits << bits, ((last_step >> bits) + 1 << bits) - 1
+        paged = self.paged
+        if paged is None or not self._level:
+            read = _nothing()
+        else:
+            level = min(level_of(exponent, paged.shift), self._level)
+            read = self._level_read(level, low, high) if level else None
+            if read is None:
+                read = self._single(low, high, most_records)
+            elif cut is not None and low < cut <= high:
+                read = self._split(read, level, cut, most_records)
+        tail = self._tail_beyond(read.known)
+        return Parts(
+            self._whole, read.items, read.width, np.zeros(len(read.items), dtype=np.bool_), tail,
+            np.zeros(len(tail), dtype=np.bool_),
+        )  # fmt: skip
+
+    def _level_read(self, level: int, low: int, high: int) -> _Read:
+        exponent = self._exponent(level)
+        found = self._buckets(level, low, high)
+        bits = FAN_OUT_BITS * exponent
+        known = _known_of(found, exponent)
+        items = found.pick((found.number >= low >> bits) & (found.number <= high >> bits))
+        return _Read(_at_steps(items, exponent), np.full(len(items), 1 << bits, dtype=np.int64), known)
+
+    def _single(self, low: int, high: int, most_records: int) -> _Read:
+        """Every point with these steps. A base bucket says which seqs its points have, and is its point when
+        it has one."""
+        exponent = self._exponent(BASE_LEVEL)
+        found = self._buckets(BASE_LEVEL, low, high)
+        known = _known_of(found, exponent)
+        bits = FAN_OUT_BITS * exponent
+        found = found.pick((found.number >= low >> bits) & (found.number <= high >> bits))
+        alone = (found.n == 1) & (found.finite == 1)
+        points = self._seq_points(found.pick(~alone), most_records)
+        batch = _batch(points)
+        # Records of these seqs may be of other steps, of points that are here already, or newer than the
+        # pages: those are in the tail.
+        batch = batch.pick((batch.step >= low) & (batch.step <= high) & _is_in(batch, known))
+        one = found.pick(alone & ~np.isin(found.first_seq, batch.seq))
+        one = one.pick((one.first_step >= low) & (one.first_step <= high))
+        items = concatenate((one.renumbered(one.first_step), singles(batch, batch.step)))
+        items = replace(items, metric=np.zeros(len(items), dtype=np.int64))
+        items = items.pick(np.lexsort((items.first_seq, items.number)))
+        return _Read(items, np.ones(len(items), dtype=np.int64), known)
+
+    def _seq_points(self, buckets: Buckets, most_records: int | None = None) -> Points:
+        """The metric's points of the seqs that these buckets span."""
+        order = np.argsort(buckets.first_seq, kind="stable")
+        ranges: list[list[int]] = []
+        for first, last in zip(
+            buckets.first_seq[order].tolist(), buckets.last_seq[order].tolist(), strict=True
+        ):
+            if ranges and first <= ranges[-1][1] + JOINED_RECORDS:
+                ranges[-1][1] = max(ranges[-1][1], last)
+            else:
+                ranges.append([first, last])
+        if most_records is not None and sum(last - first + 1 for first, last in ranges) > most_records:
+            raise TooManyRecords
+        return join([self.source.points(first - 1, last) for first, last in ranges])
+
+    def _split(self, read: _Read, level: int, cut: int, most_records: int) -> _Read:
+        """The same with the bucket that holds steps on both sides of ``cut`` taken apart."""
+        bits = FAN_OUT_BITS * self._exponent(level)
+        start = cut >> bits << bits
+        torn = read.items.number == start
+        if start == cut or not torn.any():
+            return read
+        end = start + (1 << bits) - 1
+        if level == BASE_LEVEL:
+            try:
+                inner = self._single(start, end, most_records)
+            except TooManyRecords:
+                return read
+        else:
+            inner = self._split(self._level_read(level - 1, start, end), level - 1, cut, most_records)
+        before, after = read.items.number < start, read.items.number > start
+        items = concatenate((read.items.pick(before), inner.items, read.items.pick(after)))
+        width = np.concatenate((read.width[before], inner.width, read.width[after]))
+        return _Read(items, width, _replaced(read.known, inner.known, start, end))
+
+    def _tail_beyond(self, known: _Known) -> Batch:
+        """The tail's points that are in none of these pages."""
+        tail = _batch(self._tail)
+        return tail.pick(~_is_in(tail, known))
+
+    # -- pages --------------------------------------------------------------------------------------
+
+    def _exponent(self, level: int) -> int:
+        return level + (self.paged.shift if self.paged is not None else 0)
+
+    def _buckets(self, level: int, low: int, high: int) -> Buckets:
+        """The buckets of the whole pages of a level that touch these steps."""
+        if level == self._level:
+            return self._top
+        assert self.paged is not None, "only called with pages"
+        first, last = page_range(low, high, self._exponent(level))
+        span = self._spans.get(level)
+        if span is None or first > span.last_page + 1 or last < span.first_page - 1:
+            buckets = self._decode(level, self.source.pages(level, first, last))
+            span = _Span(self.paged, first, last, buckets)
+        else:
+            self._extend(span, level, first, last)
+        self._spans[level] = span
+        pages = span.buckets.number >> PAGE_BITS
+        return span.buckets.pick(slice(*np.searchsorted(pages, (first, last + 1)).tolist()))
+
+    def _extend(self, span: _Span, level: int, first: int, last: int) -> None:
+        """Have at least these pages in the span, and its last one as it is now."""
+        assert self.paged is not None, "only called with pages"
+        if span.paged != self.paged:
+            known = _known_of(span.buckets, self._exponent(level))
+            pages = span.buckets.number >> PAGE_BITS
+            # Pages beyond what was acknowledged may have come without their neighbours.
+            whole = np.flatnonzero(known.newest <= span.paged.fine_seq)
+            old = int(pages[starts_of(pages)][whole[-1]]) if len(whole) else span.first_page
+            span.buckets, span.last_page, span.paged = span.buckets.pick(pages < old), old - 1, self.paged
+        if first < span.first_page:
+            before = self._decode(level, self.source.pages(level, first, span.first_page - 1))
+            span.buckets, span.first_page = concatenate((before, span.buckets)), first
+        if last > span.last_page:
+            after = self._decode(level, self.source.pages(level, span.last_page + 1, last))
+            span.buckets, span.last_page = concatenate((span.buckets, after)), last
+
+    def _decode(self, level: int, bodies: Sequence[PageBody]) -> Buckets:
+        return decode([(0, number, body) for number, body in bodies], self._exponent(level))
+
+
+def _nothing() -> _Read:
+    none = np.zeros(0, dtype=np.int64)
+    return _Read(no_buckets(), none, _Known(none, none, none))
+
+
+def _batch(points: Points) -> Batch:
+    none = np.zeros(len(points), dtype=np.int64)
+    return Batch(none, points.seq, points.step, points.ts // 1_000, points.value)
+
+
+def _is_in(batch: Batch, known: _Known) -> NDArray[np.bool_]:
+    """Which points the pages hold: each is in the page of its step, unless it is newer than all there."""
+    if not len(known.first):
+        return np.zeros(len(batch), dtype=np.bool_)
+    at = np.searchsorted(known.first, batch.step, side="right") - 1
+    return (at >= 0) & (batch.step <= known.last[at]) & (batch.seq <= known.newest[at])
+
+
+def _at_steps(buckets: Buckets, exponent: int) -> Buckets:
+    """Numbered by the first step that each may hold."""
+    return buckets.renumbered(buckets.number << np.int64(FAN_OUT_BITS * exponent))
+
+
+def _known_of(buckets: Buckets, exponent: int) -> _Known:
+    """The pages of whole pages' buckets."""
+    if not len(buckets):
+        return _nothing().known
+    page = buckets.number >> PAGE_BITS
+    starts = starts_of(page)
+    bits = np.int64(FAN_OUT_BITS * exponent + PAGE_BITS)
+    if bits > 62:  # 64 buckets of 8^20 steps are more than all steps there are
+        lowest, highest = -(1 << 63), (1 << 63) - 1
+        first = np.where(page[starts] < 0, lowest, 0)
+        last = np.where(page[starts] < 0, -1, highest)
+    else:
+        first = page[starts] << bits
+        last = first + ((1 << int(bits)) - 1)
+    return _Known(first, last, np.maximum.reduceat(buckets.last_seq, starts))
+
+
+def _replaced(known: _Known, inner: _Known, start: int, end: int) -> _Known:
+    """``known`` with the steps ``start`` … ``end`` as ``inner`` knows them."""
+    rows = list(zip(*(column.tolist() for column in known), strict=True))
+    made: list[tuple[int, int, int]] = []
+    for first, last, newest in rows:
+        if last < start or first > end:
+            made.append((first, last, newest))
+            continue
+        if first < start:
+            made.append((first, start - 1, newest))
+        if last > end:
+            made.append((end + 1, last, newest))
+    for first, last, newest in zip(*(column.tolist() for column in inner), strict=True):
+        if last >= start and first <= end:
+            made.append((max(first, start), min(last, end), newest))
+    made.sort()
+    columns = np.array(made, dtype=np.int64).reshape(-1, 3)
+    return _Known(columns[:, 0], columns[:, 1], columns[:, 2])
+
+
+class ReaderCache:
+    """Readers by key, the least recently used let go of beyond ``limit_bytes``."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._readers: OrderedDict[tuple[Any, ...], PageReader] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], PageReader]) -> PageReader:
+        """The reader of ``key``, now the most recently used; made if there is none."""
+        with self._guard:
+            reader = self._readers.get(key)
+            if reader is None:
+                reader = self._readers[key] = make()
+            self._readers.move_to_end(key)
+            return reader
+
+    def trim(self) -> None:
+        """Let go of what is beyond the bound; the reader used last always stays."""
+        with self._guard:
+            total = sum(reader.nbytes for reader in self._readers.values())
+            while total > self._limit_bytes and len(self._readers) > 1:
+                _, reader = self._readers.popitem(last=False)
+                total -= reader.nbytes
+
+    def clear(self) -> None:
+        with self._guard:
+            self._readers.clear()
+
+    def readers(self) -> dict[tuple[Any, ...], PageReader]:
+        with self._guard:
+            return dict(self._readers)
+
+    @property
+    def nbytes(self) -> int:
+        with self._guard:
+            return sum(reader.nbytes for reader in self._readers.values())

@@ -1,0 +1,284 @@
+"""Which of a stream's pages are read: Cassandra's while it can be asked and is up to date, else the log's.
+
+Questions to Cassandra run on other threads and are waited for a little, like those of
+:mod:`wal.reading.pointreader`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+
+from wal.pyramid import TAIL_RECORDS, CorruptPage
+from wal.reading.drawing import Parts, Whole
+from wal.reading.ownpages import OwnPages
+from wal.reading.pagereader import PageReader, ReaderCache
+from wal.reading.pointcache import whole_prefix
+from wal.reading.pointreader import StreamView, pace_in, silence
+from wal.reading.points import no_points
+from wal.source import PageBody, Paged, RunState, SourceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from wal.cassandra.store import CassandraStore
+    from wal.local import LocalSource
+    from wal.reading.pace import Pace
+    from wal.reading.reach import Question, Reach, Workers
+    from wal.source import Points, Source
+
+PAGES_BYTES = 48 << 20
+"""Decoded pages that are kept: some 300,000 buckets, what a hundred charts show."""
+
+LOCAL_RECORDS = 1 << 17
+"""Records that single points may cost in the local log, however few columns there are: 50 ms."""
+
+
+@dataclass(slots=True)
+class SourcePages:
+    """One metric of one stream of a source; implements :class:`wal.reading.pagereader.Pages`.
+
+    ``source`` is looked up anew for every question: a connection may have been lost. With ``nearer``, the
+    newest records come from there.
+    """
+
+    source: Callable[[], Source]
+    run_id: UUID
+    stream_id: UUID
+    metric: str
+    nearer: Source | None = None
+    ignores_pages: bool = False
+    """Set when they turned out to be damaged: the records are read then."""
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+    def paged(self) -> Paged | None:
+        return None if self.ignores_pages else self.source().paged(self.run_id, self.stream_id)
+
+    def top(self) -> tuple[int, Sequence[PageBody]]:
+        return self.source().top_pages(self.run_id, self.stream_id, self.metric)
+
+    def pages(self, level: int, first_page: int, last_page: int) -> Sequence[PageBody]:
+        return self.source().pages(self.run_id, self.stream_id, self.metric, level, first_page, last_page)
+
+    def points(self, after_seq: int, through_seq: int) -> Points:
+        return self.source().points(self.run_id, self.stream_id, self.metric, after_seq, through_seq)
+
+    def tail(self, after_seq: int, through_seq: int | None) -> Points:
+        source = self.nearer or self.source()
+        return source.points(self.run_id, self.stream_id, self.metric, after_seq, through_seq)
+
+
+class _Behind(Exception):
+    """Cassandra's pages do not go as far as the local log's."""
+
+
+@dataclass(slots=True)
+class PagedMetric:
+    """One metric of a stream, as it stood when :meth:`StreamPages.look` came back."""
+
+    view: StreamView
+    whole: Whole
+    reader: PageReader
+    metric: str
+    is_remote: bool
+    as_of_ns: int
+    owner: StreamPages
+
+    @property
+    def token(self) -> tuple[object, ...]:
+        """Equal while nothing about it has changed."""
+        return (self.reader.serial, self.reader.version, self.as_of_ns)
+
+    @property
+    def least_exponent(self) -> int:
+        return self.reader.least_exponent
+
+    def read(
+        self, steps: tuple[int, int], exponent: int, columns: int, cut: int | None, deadline: float
+    ) -> Parts:
+        """As :meth:`wal.reading.pagereader.PageReader.parts`. Raises SourceError and TooManyRecords."""
+        most = max(16 * columns, 0 if self.is_remote else LOCAL_RECORDS)
+
+        def work() -> Parts:
+            with self.reader.guard:
+                return self.reader.parts(*steps, exponent, most, cut)
+
+        if self.is_remote and not self.as_of_ns:
+            key = ("parts", self.reader.serial, steps, exponent, columns, cut)
+            parts = self.owner.ask(key, work, deadline)
+        else:
+            parts = work()
+        return replace(
+            parts,
+            unshipped=self._unshipped(parts.items.first_seq, parts.items.last_seq),
+            tail_unshipped=self._unshipped(parts.tail.seq, parts.tail.seq),
+        )
+
+    def _unshipped(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these spans of seqs hold one that Cassandra has not acknowledged."""
+        ranges = self.view.acked
+        if not ranges:
+            return np.full(len(first), self.view.entry is not None)
+        if self.view.entry is None:  # what is read of it was shipped; only its pages may be ahead of its row
+            return first > max(ranges[-1][1], self.view.row.records)
+        bounds = np.array(ranges, dtype=np.int64)
+        at = np.searchsorted(bounds[:, 0], first, side="right") - 1
+        return (at < 0) | (last > bounds[np.maximum(at, 0), 1])
+
+
+class StreamPages:
+    """Reads and keeps pages, of any number of streams, bounded in bytes."""
+
+    def __init__(self, local: LocalSource, reach: Reach, workers: Workers) -> None:
+        self._local = local
+        self._reach = reach
+        self._workers = workers
+        self._cache = ReaderCache(PAGES_BYTES)
+
+    def clear(self) -> None:
+        """Forget every page: the next look reads anew."""
+        self._cache.clear()
+
+    def look(self, views: Sequence[StreamView], metric: str, deadline: float) -> list[PagedMetric | None]:
+        """The metric in each stream; None where it has no points. Raises SourceError when nothing at all is
+        known of another machine's stream and Cassandra does not say either."""
+        asked = [self._ask_whole(view, metric) for view in views]
+        found: list[PagedMetric | None] = []
+        for view, question in zip(views, asked, strict=True):
+            if question is not None:
+                question.done.wait(max(deadline - time.monotonic(), 0.0))
+            if question is not None and question.done.is_set() and question.error is None:
+                found.append(self._made(view, self._remote(view, metric), is_remote=True))
+            elif view.entry is not None:
+                found.append(self.local(view, metric))
+            else:
+                found.append(self._kept(view, metric, question))
+        self._cache.trim()
+        return found
+
+    def local(self, view: StreamView, metric: str) -> PagedMetric | None:
+        """The metric as the log has it."""
+        entry = view.entry
+        assert entry is not None, "another machine's stream has no log here"
+        place = (view.row.run_id, view.row.stream_id, metric)
+        reader = self._cache.get(
+            ("local", *place), lambda: PageReader(OwnPages(SourcePages(lambda: self._local, *place)))
+        )
+        own = reader.source
+        assert isinstance(own, OwnPages)
+        with reader.guard:
+            own.newest_seq = entry.last_seq
+            try:
+                reader.refresh(entry.last_seq)
+            except (CorruptPage, SourceError):
+                assert isinstance(own.inner, SourcePages)
+                own.inner.ignores_pages = True
+                reader.refresh(entry.last_seq)
+        return self._made(view, reader, is_remote=False)
+
+    def _remote(self, view: StreamView, metric: str) -> PageReader:
+        place = (view.row.run_id, view.row.stream_id, metric)
+        nearer = self._local if view.entry is not None and not view.entry.problem else None
+        return self._cache.get(
+            ("remote", *place, nearer is None),
+            lambda: PageReader(OwnPages(SourcePages(self._store, *place, nearer))),
+        )
+
+    def _made(
+        self, view: StreamView, reader: PageReader, *, is_remote: bool, as_of_ns: int = 0
+    ) -> PagedMetric | None:
+        whole, own = reader.whole, reader.source
+        assert isinstance(own, OwnPages)
+        assert isinstance(own.inner, SourcePages)
+        metric = own.inner.metric
+        return whole and PagedMetric(view, whole, reader, metric, is_remote, as_of_ns, self)
+
+    def _kept(self, view: StreamView, metric: str, question: Question[Any] | None) -> PagedMetric | None:
+        """What was read before, while Cassandra is silent."""
+        reader = self._remote(view, metric)
+        if reader.read_at_ns == 0:
+            raise silence(question)
+        waits = question is not None and question.error is None
+        return self._made(view, reader, is_remote=True, as_of_ns=0 if waits else reader.read_at_ns)
+
+    def pace(self, stream_id: UUID, window_s: float) -> Pace | None:
+        """The pace of a stream by the newest points that are kept of it; None while there are none."""
+        best = no_points()
+        for key, reader in self._cache.readers().items():
+            if key[2] == stream_id and len(reader.tail) > len(best):
+                best = reader.tail
+        return pace_in(best, window_s)
+
+    # -- Cassandra ----------------------------------------------------------------------------------
+
+    def _store(self) -> CassandraStore:
+        store = self._reach.store
+        if store is None:
+            raise SourceError("Cassandra cannot be asked now; this is tried again by itself.")
+        return store
+
+    def _ask_whole(self, view: StreamView, metric: str) -> Question[None] | None:
+        """Have Cassandra's pages looked at; None when they are not wanted."""
+        if self._reach.store is None:
+            return None
+        entry, row = view.entry, view.row
+        newest = row.records
+        if entry is not None:
+            newest = entry.last_seq
+            if not entry.problem and newest - whole_prefix(view.acked) > TAIL_RECORDS:
+                return None
+        reader = self._remote(view, metric)
+        whole_log = entry is not None and not entry.problem
+        grows = row.state in (RunState.RUNNING, RunState.STALE)
+
+        def look() -> None:
+            own = reader.source
+            assert isinstance(own, OwnPages)
+            with reader.guard:
+                paged = own.inner.paged()
+                fine_seq = paged.fine_seq if paged is not None else 0
+                if whole_log and newest - fine_seq > 2 * TAIL_RECORDS:
+                    raise _Behind
+                own.newest_seq = newest if paged is None else 0
+                reader.refresh(newest if whole_log or not grows else None)
+                reader.read_at_ns = time.time_ns()
+
+        return self._question(("pages", reader.serial), look)
+
+    def ask(self, key: tuple[object, ...], work: Callable[[], Parts], deadline: float) -> Parts:
+        """Cassandra's answer in time. Raises SourceError, and TooManyRecords."""
+        from wal.reading.pagereader import TooManyRecords
+
+        question = self._question(key, work)
+        question.done.wait(max(deadline - time.monotonic(), 0.0))
+        if question.done.is_set() and question.error is None:
+            assert question.answer is not None
+            return question.answer
+        if isinstance(question.error, TooManyRecords):
+            raise question.error
+        raise silence(question)
+
+    def _question(self, key: tuple[object, ...], work: Callable[[], Any]) -> Question[Any]:
+        def guarded() -> Any:
+            store = self._reach.store
+            try:
+                return work()
+            except Exception as error:
+                self._note(store, error)
+                raise
+
+        return self._workers.ask(key, guarded)
+
+    def _note(self, store: CassandraStore | None, error: Exception) -> None:
+        from wal.cassandra.trouble import StoreError  # the driver is there: a store was asked
+
+        if store is not None and isinstance(error, StoreError):
+            self._reach.failed(store, error)
