@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
+from canopy_tui.charts.palette import Tint
 from canopy_tui.listing import Piece, is_bad
 from wal.source import MetricRow
 
 if TYPE_CHECKING:
-    from canopy_tui.charts.plot import Plot
+    from canopy_tui.charts.parts import Plot, Role
 
 Line = list[Piece]
 
@@ -18,13 +20,20 @@ ROLE_TONES = {
     "blank": "", "line": "curve", "band": "band",
     "unshipped-line": "waiting", "unshipped-band": "waiting-band", "unshipped-axis": "waiting",
     "axis": "faint", "guide": "guide", "label": "muted", "bad": "bad", "clip": "",
+    "mark": "", "cursor": "muted",
 }  # fmt: skip
 """Tone of each role of a plot. Red is for what is not finite; a clipped value is no fault of the run."""
 
 
+@cache
+def tone_of(role: Role, tint: Tint) -> str:
+    """Tone of a part of a plot; one with a colour of its own has the tone ``role:tint``."""
+    return ROLE_TONES[role.value] if tint is Tint.MAIN else f"{role.value}:{tint.value}"
+
+
 def plot_lines(drawn: Plot) -> list[Line]:
     """The rows of a plot as pieces."""
-    return [[Piece(text, ROLE_TONES[role.value]) for text, role in row] for row in drawn.rows]
+    return [[Piece(part.text, tone_of(part.role, part.tint)) for part in row] for row in drawn.rows]
 
 
 def title_line(

@@ -205,6 +205,7 @@ def chart_lines(
     """
     import numpy as np
 
+    from canopy_tui.charts.parts import Curve
     from canopy_tui.charts.plot import plot
 
     if not row.shipped:  # a run that Cassandra never heard of is local, not late: nothing of it is on its way
@@ -215,7 +216,7 @@ def chart_lines(
         first = min(int(edge[0]) for edge in edges)
         last = max(int(edge[-1]) - 1 for edge in edges)
         steps = (min(first, 0), max(last, row.total_steps))
-    drawn = plot(series, width, height, steps=steps, glyphs=glyphs)
+    drawn = plot([Curve(one) for one in series], width, height, shown=steps, glyphs=glyphs)
     lines = plot_lines(drawn)
     if not guides:
         lines = [[Piece(" " * len(p.text)) if p.tone == "guide" else p for p in line] for line in lines]

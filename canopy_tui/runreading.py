@@ -13,7 +13,8 @@ from uuid import UUID
 
 import numpy as np
 
-from canopy_tui.charts.plot import Plot, plot, plot_columns
+from canopy_tui.charts.parts import Curve, Plot
+from canopy_tui.charts.plot import plot, plot_columns
 from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
 from wal.source import Ask, MetricRow, RunDetail, RunState, SourceError, StreamRow
@@ -114,7 +115,8 @@ def _draw(
     if before is not None and before.series is series and (before.steps, before.size) == (steps, size):
         return before if before.metric == metric else replace(before, metric=metric)
     shown = series if look.detail.row.shipped else [_without_style(one) for one in series]
-    return DrawnMetric(metric, series, steps, size, plot(shown, *size, steps=steps, glyphs=glyphs))
+    picture = plot([Curve(one) for one in shown], *size, shown=steps, glyphs=glyphs)
+    return DrawnMetric(metric, series, steps, size, picture)
 
 
 def newest_stream(streams: Sequence[StreamRow]) -> StreamRow | None:

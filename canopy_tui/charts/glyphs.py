@@ -30,12 +30,18 @@ class Glyphs:
     off_axis: str
     tick_x: str
     guide: str
+    guide_x: str
     nan: str
     plus_inf: str
     minus_inf: str
     several_bad: str
     above: str
     below: str
+    cursor: str
+    cursor_x: str
+    restart: str
+    unit: str
+    event: str
     weights: str
     """Shades of a weight, faintest first."""
 
@@ -50,22 +56,25 @@ def _braille_cells() -> str:
 
 BRAILLE = Glyphs(
     name="braille", columns=2, rows=4, cells=_braille_cells(), spark="▁▂▃▄▅▆▇█",
-    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", tick_x="┬", guide="┈",
-    nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼", weights="·░▒▓█",
+    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", tick_x="┬", guide="┈", guide_x="┊",
+    nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼",
+    cursor="│", cursor_x="┴", restart="↺", unit="•", event="◆", weights="·░▒▓█",
 )  # fmt: skip
 """The default: eight dots a cell."""
 
 BLOCKS = Glyphs(
     name="blocks", columns=2, rows=2, cells=" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█", spark="▁▂▃▄▅▆▇█",
-    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", tick_x="┬", guide="┈",
-    nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼", weights="·░▒▓█",
+    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", tick_x="┬", guide="┈", guide_x="┊",
+    nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼",
+    cursor="│", cursor_x="┴", restart="↺", unit="•", event="◆", weights="·░▒▓█",
 )  # fmt: skip
 """For fonts without braille: four dots a cell, characters that nearly every font has."""
 
 ASCII = Glyphs(
     name="ascii", columns=1, rows=2, cells=" '.:", spark="_.-~=+*#",
-    vertical="|", tick_y="+", corner="+", horizontal="-", off_axis="~", tick_x="+", guide=" ",
-    nan="x", plus_inf="^", minus_inf="v", several_bad="!", above="^", below="v", weights=".:-+#",
+    vertical="|", tick_y="+", corner="+", horizontal="-", off_axis="~", tick_x="+", guide=" ", guide_x=" ",
+    nan="x", plus_inf="^", minus_inf="v", several_bad="!", above="^", below="v",
+    cursor="|", cursor_x="|", restart="@", unit="o", event="*", weights=".:-+#",
 )  # fmt: skip
 """For a locale that is not UTF-8: two dots a cell."""
 

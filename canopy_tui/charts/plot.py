@@ -1,23 +1,29 @@
-"""A whole chart: series in, rows of text with roles out. A widget gives each role its style."""
+"""A whole chart: curves in, rows of text with roles and tints out. A widget gives each its style."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from wal.pyramid import Series
+from wal.pyramid import STEP, Series, XAxis
 
 from canopy_tui.charts import ticks as tick_marks
-from canopy_tui.charts.braille import any_in_cell, cell_codes
+from canopy_tui.charts.axis import Axis
+from canopy_tui.charts.braille import any_in_cell
+from canopy_tui.charts.canvas import Canvas, composed, tint_place
+from canopy_tui.charts.cursor import readings
 from canopy_tui.charts.glyphs import BRAILLE, Glyphs
-from canopy_tui.charts.raster import Raster, StepAxis, rasterise
-from canopy_tui.charts.scale import Scale, robust_scale
-from canopy_tui.format import cells, number, plural, right
+from canopy_tui.charts.parts import Curve, Mark, MarkKind, Part, Phase, Plot, Role, type_Row
+from canopy_tui.charts.raster import Raster, rasterise
+from canopy_tui.charts.ruler import CELLS_PER_LABEL, label_line, ruler, ticks_of
+from canopy_tui.charts.scale import Scale, all_positive, robust_scale
+from canopy_tui.format import count, number, right
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from numpy.typing import NDArray
 
 GUTTER = 8
@@ -29,57 +35,6 @@ AXIS_ROWS = 2
 ROWS_PER_Y_LABEL = 3
 """Closer labels would stand visibly uneven: a tick's place is rounded to a whole row."""
 
-CELLS_PER_STEP_LABEL = 12
-"""A step label and the room that makes it readable as one."""
-
-
-class Role(StrEnum):
-    """What a piece of a chart is. ``unshipped…``: made of records that Cassandra has not acknowledged."""
-
-    BLANK = "blank"
-    LINE = "line"
-    BAND = "band"
-    UNSHIPPED_LINE = "unshipped-line"
-    UNSHIPPED_BAND = "unshipped-band"
-    AXIS = "axis"
-    UNSHIPPED_AXIS = "unshipped-axis"
-    GUIDE = "guide"
-    LABEL = "label"
-    BAD = "bad"
-    CLIP = "clip"
-
-
-type_Row = tuple[tuple[str, Role], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A drawn chart: ``rows`` of (text, role), each row exactly as wide as asked, and what a title or a
-    footer says of it.
-
-    ``above`` and ``below`` are (value, step) of the extreme outside the scale, None when all fits. ``hidden``
-    counts the dot columns whose smallest or largest value is neither lit nor marked.
-    """
-
-    rows: tuple[type_Row, ...]
-    scale: Scale | None
-    points: int
-    columns: int
-    hidden: int
-    above: tuple[float, int] | None
-    below: tuple[float, int] | None
-    n_nan: int
-    n_inf: int
-    unshipped: bool
-
-    @property
-    def footer(self) -> str:
-        """``1,048,576 points → 320 columns, 0 extremes hidden``."""
-        return (
-            f"{plural(self.points, 'point')} → {plural(self.columns, 'column')}, "
-            f"{plural(self.hidden, 'extreme')} hidden"
-        )
-
 
 def plot_columns(width: int, glyphs: Glyphs = BRAILLE) -> int:
     """Dot columns of a chart ``width`` cells wide: how many columns to reduce its series to."""
@@ -87,72 +42,117 @@ def plot_columns(width: int, glyphs: Glyphs = BRAILLE) -> int:
 
 
 def plot(
-    series: Sequence[Series],
+    curves: Sequence[Curve],
     width: int,
     height: int,
     *,
-    steps: tuple[int, int] | None = None,
-    glyphs: Glyphs = BRAILLE,
+    shown: tuple[float, float] | None = None,
+    x: XAxis = STEP,
     log: bool = False,
-    unit: str = "step",
+    smoothing: float = 0.0,
+    cursor: float | None = None,
+    marks: Sequence[Mark] = (),
+    phases: Sequence[Phase] = (),
+    zone: tzinfo | None = None,
+    glyphs: Glyphs = BRAILLE,
 ) -> Plot:
-    """Draw series in ``width`` × ``height`` cells.
+    """Draw curves in ``width`` × ``height`` cells.
 
-    ``steps`` is the (first, last) step shown, both included; by default what the columns span. ``unit`` names
-    the x axis. The cost depends on the size alone.
+    ``shown`` is the (lowest, highest) x of the picture, both included, in the units of ``x``; by default what
+    the columns span. ``log`` asks for a logarithmic y, which is given where every value is positive.
+    ``smoothing`` is the factor of :func:`canopy_tui.charts.smoothing.smoothed`, 0 for none; the raw band
+    stays behind the smoothed line. ``cursor`` is an x whose readings are wanted. Restarts are marked without
+    being asked for. ``zone`` is that of clock times, None the machine's. The cost depends on the size alone.
     """
-    inner = max(width - GUTTER, 1)
-    lines = max(height - AXIS_ROWS, 1)
-    first, last = steps or _steps_of(series)
-    axis = StepAxis(first, max(last, first), inner * glyphs.columns)
-    scale = robust_scale(series, log)
-    above, below = _outside(series, scale)
-    marks = (above is not None) + (below is not None)
-    body = max(lines - marks, 1)
-    raster = rasterise(series, axis, scale, body * glyphs.rows)
-    canvas, hidden = _curve(raster, glyphs)
-    labels = _y_labels(scale, body)
-    for row, _ in labels:
-        _guide(canvas[row], glyphs)
-    rows = [_with_axis(canvas[row], dict(labels).get(row), glyphs) for row in range(body)]
-    if above is not None:
-        rows.insert(0, _with_axis(_clip_marks(raster.above, glyphs.above, glyphs), None, glyphs))
-    if below is not None:
-        rows.append(_with_axis(_clip_marks(raster.below, glyphs.below, glyphs), None, glyphs))
-    rows += _step_axis(raster, axis, glyphs, inner, unit)
+    inner, lines = max(width - GUTTER, 1), max(height - AXIS_ROWS, 1)
+    axis = Axis(*(shown or _span(curves)), inner * glyphs.columns, x)
+    sketch = _sketch(curves, axis, lines, log, smoothing, glyphs)
+    over = _Over(
+        cursor=None if cursor is None else axis.dot(cursor) // glyphs.columns,
+        marks=_marks_on([*marks, *_restarts(curves)], axis, glyphs),
+        tints=_phase_tints(phases, axis, glyphs),
+    )
+    body, hidden = _body(curves, sketch, over, inner, glyphs)
+    rows = (*body, *_below(sketch, axis, over, inner, zone, glyphs))
+    columns = [curve.series.columns for curve in curves]
     return Plot(
-        rows=tuple(_runs(row) for row in rows[:height]),
-        scale=scale,
-        points=sum(one.points for one in series),
-        columns=int(sum(np.count_nonzero(one.columns.n) for one in series)),
+        rows=rows[:height],
+        axis=axis,
+        scale=sketch.scale,
+        points=int(sum(one.n.sum() for one in columns)),
+        of_points=sum({(s.run_id, s.stream_id, s.metric): s.points for s in _series(curves)}.values()),
+        columns=int(sum(np.count_nonzero(one.n) for one in columns)),
         hidden=hidden,
-        above=above,
-        below=below,
-        n_nan=int(sum(one.columns.n_nan.sum() for one in series)),
-        n_inf=int(sum(one.columns.n_pinf.sum() + one.columns.n_ninf.sum() for one in series)),
-        unshipped=any(bool(one.unshipped.any()) for one in series),
+        above=sketch.above,
+        below=sketch.below,
+        n_nan=int(sum(one.n_nan.sum() for one in columns)),
+        n_inf=int(sum(one.n_pinf.sum() + one.n_ninf.sum() for one in columns)),
+        unshipped=any(bool(one.unshipped.any()) for one in _series(curves)),
+        marks=frozenset(kind for _, kind in over.marks),
+        readings=() if cursor is None else readings(curves, axis, cursor),
+        cursor_labels=() if cursor is None else _labels_at(axis, cursor, marks, phases, glyphs),
+        notes=_notes(curves, log, sketch, smoothing),
     )
 
 
 def plain(drawn: Plot) -> str:
     """The chart as text, no trailing blanks, and no guides: without a style they would read as data."""
     return "\n".join(
-        "".join(" " * len(text) if role is Role.GUIDE else text for text, role in row).rstrip()
+        "".join(" " * len(part.text) if part.role is Role.GUIDE else part.text for part in row).rstrip()
         for row in drawn.rows
     )
 
 
-# -- the curve --------------------------------------------------------------------------------------
-
-Cell = tuple[str, Role]
-_EMPTY: Cell = (" ", Role.BLANK)
+# -- the curves -------------------------------------------------------------------------------------
 
 
-def _steps_of(series: Sequence[Series]) -> tuple[int, int]:
-    edges = [one.columns.edges for one in series if len(one.columns)]
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """The curves as dots on ``rows`` rows of cells, and what lies outside the scale as (value, step)."""
+
+    scale: Scale | None
+    rasters: Sequence[Raster]
+    rows: int
+    above: tuple[float, int] | None
+    below: tuple[float, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """What lies over the curves, in cell columns; ``tints`` of shape (width,) as :func:`canvas.composed`."""
+
+    cursor: int | None
+    marks: Sequence[tuple[int, MarkKind]]
+    tints: NDArray[np.int64]
+
+
+def _series(curves: Sequence[Curve]) -> list[Series]:
+    return [curve.series for curve in curves]
+
+
+def _span(curves: Sequence[Curve]) -> tuple[float, float]:
+    edges = [one.columns.edges for one in _series(curves) if len(one.columns)]
     if not edges:
         return 0, 0
-    return min(int(edge[0]) for edge in edges), max(int(edge[-1]) - 1 for edge in edges)
+    last = max(edge[-1].item() for edge in edges)
+    return min(edge[0].item() for edge in edges), last - 1 if isinstance(last, int) else last
+
+
+def _sketch(
+    curves: Sequence[Curve], axis: Axis, lines: int, log: bool, smoothing: float, glyphs: Glyphs
+) -> _Sketch:
+    """The curves in ``lines`` rows, of which what the scale leaves out takes one each; where no row would be
+    left for the curve, the scale leaves nothing out."""
+    series = _series(curves)
+    log = log and all_positive(series)
+    for clip in (True, False):
+        scale = robust_scale(series, log, clip)
+        above, below = _outside(series, scale)
+        rows = lines - (above is not None) - (below is not None)
+        if rows >= 1:
+            break
+    rasters = [rasterise(one, axis, scale, rows * glyphs.rows, smoothing) for one in series]
+    return _Sketch(scale, rasters, rows, above, below)
 
 
 def _outside(
@@ -174,53 +174,43 @@ def _outside(
     return above, below
 
 
-def _curve(raster: Raster, glyphs: Glyphs) -> tuple[list[list[Cell]], int]:
-    """The cells of the curve, and how many columns have an extreme that is not lit in them.
-
-    A cell has one colour. Where the mean runs, the band's filling gives way, so that the line reads as a
-    line; the dots of the extremes stay, so that none is hidden.
-    """
-    line_cells = cell_codes(raster.line, glyphs) > 0
-    under_line = line_cells.repeat(glyphs.rows, axis=0).repeat(glyphs.columns, axis=1)
-    dots = np.where(under_line, raster.line | raster.extremes, raster.band)
-    hidden = int((raster.extremes & ~dots).any(axis=0).sum())
-    codes = cell_codes(dots, glyphs)
-    waiting = any_in_cell(raster.unshipped, glyphs)
-    canvas: list[list[Cell]] = []
-    for row in range(codes.shape[0]):
-        cells_of_row: list[Cell] = []
-        for column, code in enumerate(codes[row].tolist()):
-            if not code:
-                cells_of_row.append(_EMPTY)
-                continue
-            if line_cells[row, column]:
-                role = Role.UNSHIPPED_LINE if waiting[column] else Role.LINE
-            else:
-                role = Role.UNSHIPPED_BAND if waiting[column] else Role.BAND
-            cells_of_row.append((glyphs.cells[code], role))
-        canvas.append(cells_of_row)
-    return canvas, hidden
+def _body(
+    curves: Sequence[Curve], sketch: _Sketch, over: _Over, inner: int, glyphs: Glyphs
+) -> tuple[list[type_Row], int]:
+    """The rows above the axis, and how many columns have an extreme that is not to be seen in them."""
+    canvas, hidden = composed(curves, sketch.rasters, over.tints, glyphs, (sketch.rows, inner))
+    labels = _y_labels(sketch.scale, sketch.rows)
+    if over.cursor is not None:
+        canvas.put((slice(None), over.cursor), glyphs.cursor, Role.CURSOR)
+    for place in {place for place, kind in over.marks if kind is MarkKind.RESTART}:
+        canvas.put((slice(None), place), glyphs.guide_x, Role.GUIDE)
+    for row in labels:
+        canvas.put((row, slice(None)), glyphs.guide, Role.GUIDE)
+    rows = [_with_axis(row, labels.get(at), glyphs) for at, row in enumerate(canvas.rows())]
+    if sketch.above is not None:
+        marked = np.logical_or.reduce([raster.above for raster in sketch.rasters])
+        rows.insert(0, _clip_row(marked, glyphs.above, glyphs))
+    if sketch.below is not None:
+        marked = np.logical_or.reduce([raster.below for raster in sketch.rasters])
+        rows.append(_clip_row(marked, glyphs.below, glyphs))
+    return rows, hidden
 
 
-def _clip_marks(marked: NDArray[np.bool_], glyph: str, glyphs: Glyphs) -> list[Cell]:
-    return [(glyph, Role.CLIP) if mark else _EMPTY for mark in any_in_cell(marked, glyphs).tolist()]
-
-
-def _guide(row: list[Cell], glyphs: Glyphs) -> None:
-    """A faint line at a tick's height, where no curve runs."""
-    for i, cell in enumerate(row):
-        if cell is _EMPTY:
-            row[i] = (glyphs.guide, Role.GUIDE)
+def _clip_row(marked: NDArray[np.bool_], glyph: str, glyphs: Glyphs) -> type_Row:
+    cells = any_in_cell(marked, glyphs)
+    canvas = Canvas.blank(1, len(cells))
+    canvas.put((0, cells), glyph, Role.CLIP)
+    return _with_axis(canvas.rows()[0], None, glyphs)
 
 
 # -- the axes ---------------------------------------------------------------------------------------
 
 
-def _y_labels(scale: Scale | None, body: int) -> list[tuple[int, str]]:
-    """(row, label) of each tick, at most one a row and ``MOST_Y_LABELS`` in all."""
+def _y_labels(scale: Scale | None, rows: int) -> dict[int, str]:
+    """The label of each row that has a tick, ``MOST_Y_LABELS`` at most."""
     if scale is None:
-        return []
-    most = max(2, min(tick_marks.MOST_Y_LABELS, (body + 1) // ROWS_PER_Y_LABEL))
+        return {}
+    most = max(2, min(tick_marks.MOST_Y_LABELS, (rows + 1) // ROWS_PER_Y_LABEL))
     make = tick_marks.log_ticks if scale.log else tick_marks.ticks
     values = make(scale.low, scale.high, most)
     texts = (
@@ -231,72 +221,69 @@ def _y_labels(scale: Scale | None, body: int) -> list[tuple[int, str]]:
     heights = scale.fraction(np.array(values, dtype=np.float64)).tolist()
     placed: dict[int, str] = {}
     for height, text in zip(heights, texts, strict=True):
-        placed.setdefault(min(max(int((1.0 - height) * body), 0), body - 1), text)
-    return list(placed.items())
+        placed.setdefault(min(max(int((1.0 - height) * rows), 0), rows - 1), text)
+    return placed
 
 
-def _with_axis(row: list[Cell], label: str | None, glyphs: Glyphs) -> list[Cell]:
+def _with_axis(row: Sequence[Part], label: str | None, glyphs: Glyphs) -> type_Row:
     tick = glyphs.vertical if label is None else glyphs.tick_y
-    return [(right(label or "", GUTTER - 1), Role.LABEL), (tick, Role.AXIS), *row]
+    return (Part(right(label or "", GUTTER - 1), Role.LABEL), Part(tick, Role.AXIS), *row)
 
 
-def _step_axis(raster: Raster, axis: StepAxis, glyphs: Glyphs, inner: int, unit: str) -> list[list[Cell]]:
-    """The axis, on which what is not finite is marked at its place, and the labels with the unit."""
-    steps = tick_marks.step_ticks(axis.first, axis.last, max(inner // CELLS_PER_STEP_LABEL, 1))
-    places = axis.dots(np.array(steps, dtype=np.int64)) // glyphs.columns
-    ruler: list[Cell] = [
-        (glyphs.off_axis, Role.UNSHIPPED_AXIS) if mark else (glyphs.horizontal, Role.AXIS)
-        for mark in any_in_cell(raster.unshipped, glyphs).tolist()
-    ]
-    for place in places.tolist():
-        ruler[place] = (glyphs.tick_x, ruler[place][1])
-    for place, glyph in _bad_marks(raster, glyphs):
-        ruler[place] = (glyph, Role.BAD)
-    margin: Cell = (" " * (GUTTER - 1), Role.BLANK)
+def _below(
+    sketch: _Sketch, axis: Axis, over: _Over, inner: int, zone: tzinfo | None, glyphs: Glyphs
+) -> tuple[type_Row, type_Row]:
+    """The axis and its labels."""
+    ticks, texts, unit = ticks_of(axis, max(inner // CELLS_PER_LABEL, 1), zone)
+    places = [axis.dot(tick) // glyphs.columns for tick in ticks]
+    line = ruler(sketch.rasters, places, over.marks, over.tints, over.cursor, glyphs).rows()[0]
+    labels = label_line(texts, places, GUTTER, GUTTER + inner, unit)
+    corner = (Part(" " * (GUTTER - 1), Role.BLANK), Part(glyphs.corner, Role.AXIS))
+    return (*corner, *line), (Part(labels, Role.LABEL),)
+
+
+# -- what lies over the curves ----------------------------------------------------------------------
+
+
+def _restarts(curves: Sequence[Curve]) -> list[Mark]:
+    return [Mark(at, MarkKind.RESTART) for one in _series(curves) for at in one.restarts]
+
+
+def _marks_on(marks: Sequence[Mark], axis: Axis, glyphs: Glyphs) -> list[tuple[int, MarkKind]]:
+    """The cell columns of the marks that lie on the axis."""
     return [
-        [margin, (glyphs.corner, Role.AXIS), *ruler],
-        [(_step_labels(steps, places.tolist(), inner, unit), Role.LABEL)],
+        (axis.dot(mark.x) // glyphs.columns, mark.kind) for mark in marks if axis.low <= mark.x <= axis.high
     ]
 
 
-def _bad_marks(raster: Raster, glyphs: Glyphs) -> list[tuple[int, str]]:
-    kinds = (
-        (any_in_cell(raster.nan, glyphs), glyphs.nan),
-        (any_in_cell(raster.plus_inf, glyphs), glyphs.plus_inf),
-        (any_in_cell(raster.minus_inf, glyphs), glyphs.minus_inf),
-    )
-    found: list[tuple[int, str]] = []
-    for place in np.flatnonzero(kinds[0][0] | kinds[1][0] | kinds[2][0]).tolist():
-        here = [glyph for marks, glyph in kinds if marks[place]]
-        found.append((place, here[0] if len(here) == 1 else glyphs.several_bad))
-    return found
+def _phase_tints(phases: Sequence[Phase], axis: Axis, glyphs: Glyphs) -> NDArray[np.int64]:
+    """The place of the tint of each cell column, -1 without a phase."""
+    tints = np.full(axis.width // glyphs.columns, -1)
+    for phase in phases:
+        if phase.low <= axis.high and phase.high > axis.low:
+            end = axis.width if phase.high > axis.high else axis.dot(phase.high)
+            tints[axis.dot(phase.low) // glyphs.columns : -(-end // glyphs.columns)] = tint_place(phase.tint)
+    return tints
 
 
-def _step_labels(steps: list[int], places: list[int], inner: int, unit: str) -> str:
-    """Labels centred under their ticks, the unit at the right end; what would touch another is left out."""
-    width = GUTTER + inner
-    text = [" "] * width
-    free_from = 0
-    end = width - cells(unit)
-    if unit and end > 0:
-        text[end:] = unit
-    else:
-        end = width
-    for step, place in zip(steps, places, strict=True):
-        label = tick_marks.step_label(step)
-        start = max(GUTTER + place - (len(label) - 1) // 2, 0)
-        if start >= free_from and start + len(label) < end:
-            text[start : start + len(label)] = label
-            free_from = start + len(label) + 2
-    return "".join(text)
+def _labels_at(
+    axis: Axis, cursor: float, marks: Sequence[Mark], phases: Sequence[Phase], glyphs: Glyphs
+) -> tuple[str, ...]:
+    """What the phase and the marks in the cursor's cell say."""
+    cell = axis.dot(cursor) // glyphs.columns
+    here = [phase.label for phase in phases if phase.low <= cursor < phase.high]
+    on_axis = [mark for mark in marks if axis.low <= mark.x <= axis.high]
+    here += [mark.label for mark in on_axis if axis.dot(mark.x) // glyphs.columns == cell]
+    return tuple(label for label in here if label)
 
 
-def _runs(row: list[Cell]) -> type_Row:
-    """Neighbouring cells of one role joined."""
-    joined: list[Cell] = []
-    for text, role in row:
-        if joined and joined[-1][1] is role:
-            joined[-1] = (joined[-1][0] + text, role)
-        else:
-            joined.append((text, role))
-    return tuple(joined)
+def _notes(curves: Sequence[Curve], log: bool, sketch: _Sketch, smoothing: float) -> tuple[str, ...]:
+    notes: list[str] = []
+    if log and sketch.scale is not None and not sketch.scale.log:
+        notes.append("linear: a log scale needs values above 0")
+    if smoothing:
+        notes.append(f"smoothed {smoothing:g}")
+    coarsest = max((one.resolution for one in _series(curves) if one.approximate), default=0)
+    if coarsest > 1:
+        notes.append(f"x approximate: {count(coarsest)} steps as one")
+    return tuple(notes)

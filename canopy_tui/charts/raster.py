@@ -7,60 +7,43 @@ Hackenbroich and Markl, VLDB 2014). Lines between columns are Bresenham's (IBM S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from wal.pyramid import Columns, Series, column_edges
+from wal.pyramid import Columns, Series
+
+from canopy_tui.charts.smoothing import smoothed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from canopy_tui.charts.axis import Axis
     from canopy_tui.charts.scale import Scale
 
 GAP_FACTOR = 4
 """Neighbouring points further apart than this many usual spacings are not joined: a gap in the log."""
 
+_FAR = 1 << 20
+"""Rows further out than this are cut to it: a line from there is vertical at any height a screen has."""
 
-@dataclass(frozen=True, slots=True)
-class StepAxis:
-    """Places steps ``first`` … ``last`` (both included) on ``width`` dot columns.
-
-    With more steps than dot columns, dot column ``i`` holds the steps of column ``i`` of
-    ``column_edges(first, last, width)``; with fewer, the steps are spread over the whole width.
-    """
-
-    first: int
-    last: int
-    width: int
-    _edges: NDArray[np.int64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_edges", column_edges(self.first, self.last, self.width))
-
-    def dots(self, step: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Dot column of each step; below 0 or from ``width`` on outside the axis."""
-        count = len(self._edges) - 1
-        place = np.searchsorted(self._edges, step, side="right") - 1
-        place = np.where(place >= count, self.width, place)
-        if count == self.width:
-            return place
-        spread = np.rint(place * (self.width - 1) / max(count - 1, 1)).astype(np.int64)
-        return np.where(place >= self.width, self.width, np.where(place < 0, -1, spread))
+_NOWHERE = 1 << 40
+"""The row of what is not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """What a chart lights: layers of bool (height, width), row 0 on top, and marks of bool (width,).
+    """What one curve lights: layers of bool (height, width), row 0 on top, and marks of bool (width,).
 
-    ``band`` is the exact picture of all points, ``line`` the path of the columns' means, ``extremes`` the
-    dots of each column's smallest and largest value within the scale. ``above`` and ``below`` mark columns
-    with a value outside the scale; ``nan``, ``plus_inf``, ``minus_inf`` those with such a point;
-    ``unshipped`` those with a record that Cassandra has not acknowledged.
+    ``bars`` reach from each column's smallest to its largest value, ``links`` from the last of one to the
+    first of the next: both are the exact picture of all points, the :attr:`band`. ``line`` is the path of the
+    columns' means, ``extremes`` the dots of each column's smallest and largest value within the scale.
+    ``above`` and ``below`` mark columns with a value outside the scale; ``nan``, ``plus_inf``, ``minus_inf``
+    those with such a point; ``unshipped`` those with a record that Cassandra has not acknowledged.
     """
 
-    band: NDArray[np.bool_]
+    bars: NDArray[np.bool_]
+    links: NDArray[np.bool_]
     line: NDArray[np.bool_]
     extremes: NDArray[np.bool_]
     above: NDArray[np.bool_]
@@ -70,70 +53,67 @@ class Raster:
     minus_inf: NDArray[np.bool_]
     unshipped: NDArray[np.bool_]
 
-    @classmethod
-    def empty(cls, width: int, height: int) -> Raster:
-        layers = [np.zeros((height, width), dtype=np.bool_) for _ in range(3)]
-        marks = [np.zeros(width, dtype=np.bool_) for _ in range(6)]
-        return cls(*layers, *marks)
+    @property
+    def band(self) -> NDArray[np.bool_]:
+        return self.bars | self.links
 
 
-def rasterise(series: Sequence[Series], axis: StepAxis, scale: Scale | None, height: int) -> Raster:
-    """All series on one raster of ``axis.width`` × ``height`` dots; no ``scale`` without a finite value."""
-    raster = Raster.empty(axis.width, height)
-    for one in series:
-        _draw(raster, one, axis, scale, height)
-    return raster
+def rasterise(series: Series, axis: Axis, scale: Scale | None, height: int, smoothing: float = 0.0) -> Raster:
+    """One series on ``axis.width`` × ``height`` dots; no ``scale`` without a finite value."""
+    columns, width = series.columns, axis.width
+    dots = axis.dots_of(columns)
+    seen = (columns.n > 0) & (dots >= 0) & (dots < width)
 
+    def marked(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = np.zeros(width, dtype=np.bool_)
+        found[dots[seen & where]] = True
+        return found
 
-def _draw(raster: Raster, series: Series, axis: StepAxis, scale: Scale | None, height: int) -> None:
-    columns = series.columns
-    dots = axis.dots(columns.edges[:-1])
-    seen = (columns.n > 0) & (dots >= 0) & (dots < axis.width)
-    for mark, where in (
-        (raster.nan, columns.n_nan > 0),
-        (raster.plus_inf, columns.n_pinf > 0),
-        (raster.minus_inf, columns.n_ninf > 0),
-        (raster.unshipped, series.unshipped),
-    ):
-        mark[dots[seen & where]] = True
+    nan, plus_inf, minus_inf = (marked(n > 0) for n in (columns.n_nan, columns.n_pinf, columns.n_ninf))
+    unshipped, above, below = marked(series.unshipped), *np.zeros((2, width), dtype=np.bool_)
+    bars, links, line, extremes = np.zeros((4, height, width), dtype=np.bool_)
     finite = np.flatnonzero(seen & (columns.finite > 0))
-    if scale is None or not len(finite):
-        return
-    dots = dots[finite]
-    low, high, first, last, mean = (
-        rows_of(scale, values[finite], height)
-        for values in (columns.min, columns.max, columns.first, columns.last, columns.mean)
-    )
-    joined = joins(columns, finite)
-    late = series.unshipped[finite]
-    for i, x in enumerate(dots.tolist()):
-        vertical(raster.band, x, low[i], high[i])
-        vertical(raster.line, x, mean[i], mean[i])
-        if i and joined[i - 1]:
-            segment(raster.band, int(dots[i - 1]), last[i - 1], x, first[i])
-            segment(raster.line, int(dots[i - 1]), mean[i - 1], x, mean[i])
-            if late[i]:  # a line is on the way as far as the point that it leads to
-                raster.unshipped[int(dots[i - 1]) + 1 : x] = True
-        for row in (low[i], high[i]):
-            if 0 <= row < height:
-                raster.extremes[row, x] = True
-        raster.above[x] |= high[i] < 0
-        raster.below[x] |= low[i] >= height
+    if scale is not None and len(finite):
+        x, joined = dots[finite], joins(columns, finite)
+        mean = columns.mean[finite]
+        if smoothing:
+            mean = smoothed(mean, columns.finite[finite], x, smoothing)
+        low, high, first, last, middle = (
+            rows_of(scale, values, height)
+            for values in (
+                columns.min[finite], columns.max[finite], columns.first[finite], columns.last[finite], mean,
+            )
+        )  # fmt: skip
+        bars = filled((height, width), (x, high, low))
+        pairs = np.flatnonzero(joined)
+        links = filled((height, width), spans(x[pairs], last[pairs], x[pairs + 1], first[pairs + 1]))
+        drawn = pairs[(middle[pairs] != _NOWHERE) & (middle[pairs + 1] != _NOWHERE)]
+        path = spans(x[drawn], middle[drawn], x[drawn + 1], middle[drawn + 1])
+        line = filled((height, width), (x, middle, middle), path)
+        for rows in (low, high):
+            inside = (rows >= 0) & (rows < height)
+            extremes[rows[inside], x[inside]] = True
+        above[x[high < 0]] = below[x[low >= height]] = True
+        unshipped |= _led_to(x, joined, series.unshipped[finite], width)
+    return Raster(bars, links, line, extremes, above, below, nan, plus_inf, minus_inf, unshipped)
 
 
-def rows_of(scale: Scale, value: NDArray[np.float64], height: int) -> list[int]:
+def _led_to(
+    x: NDArray[np.int64], joined: NDArray[np.bool_], late: NDArray[np.bool_], width: int
+) -> NDArray[np.bool_]:
+    """The dot columns of the lines that lead to a point on its way: such a line is on its way itself."""
+    led = np.flatnonzero(joined & late[1:] & (np.diff(x) > 1))
+    edges = np.bincount(x[led] + 1, minlength=width + 1) - np.bincount(x[led + 1], minlength=width + 1)
+    return np.cumsum(edges)[:width] > 0
+
+
+def rows_of(scale: Scale, value: NDArray[np.float64], height: int) -> NDArray[np.int64]:
     """Dot row of each value: 0 … height - 1 within the scale, beyond it outside, none of it overflowing.
 
-    A NaN (a mean whose sum overflowed) gives a row that nothing draws: see :func:`segment`.
+    A NaN (a mean whose sum overflowed) gives a row that nothing draws.
     """
     exact = np.rint((1.0 - scale.fraction(value)) * (height - 1))
-    return np.where(np.isnan(exact), _NOWHERE, np.clip(exact, -_FAR, _FAR)).astype(np.int64).tolist()
-
-
-_FAR = 1 << 20
-"""Rows further out than this are cut to it: a line from there is vertical at any height a screen has."""
-
-_NOWHERE = 1 << 40
+    return np.where(np.isnan(exact), _NOWHERE, np.clip(exact, -_FAR, _FAR)).astype(np.int64)
 
 
 def joins(columns: Columns, finite: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -144,47 +124,54 @@ def joins(columns: Columns, finite: NDArray[np.int64]) -> NDArray[np.bool_]:
     logged every 500 steps, or at steps 1, 2, 4, 8 …, is one line).
     """
     before, after = finite[:-1], finite[1:]
-    spacing = (columns.first_step[after] - columns.last_step[before]).astype(np.float64)
+    spacing = columns.first_x[after].astype(np.float64) - columns.last_x[before].astype(np.float64)
     if not len(spacing):
         return np.zeros(0, dtype=np.bool_)
     beside = np.minimum(np.append(np.inf, spacing[:-1]), np.append(spacing[1:], np.inf))
     beside[~np.isfinite(beside)] = spacing[~np.isfinite(beside)]
-    usual = np.maximum(max(float(np.median(spacing)), 1.0), beside)
+    least = 1.0 if columns.edges.dtype == np.int64 else 0.0
+    usual = np.maximum(max(float(np.median(spacing)), least), beside)
     only_bad = np.append(0, np.cumsum((columns.n > 0) & (columns.finite == 0)))
     broken = only_bad[after] > only_bad[before + 1]
     near = (spacing <= GAP_FACTOR * usual) | (after - before == 1)
     return near & ~broken
 
 
-def vertical(layer: NDArray[np.bool_], x: int, row_a: int, row_b: int) -> None:
-    """Light the rows between two, both included, as far as they lie on the layer."""
-    top, bottom = (row_a, row_b) if row_a <= row_b else (row_b, row_a)
-    if bottom >= 0 and top < layer.shape[0]:
-        layer[max(top, 0) : bottom + 1, x] = True
+Spans = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]"]
+"""Vertical strokes: dot column, top row, bottom row, both included; they may lie outside the picture."""
 
 
-def segment(layer: NDArray[np.bool_], x0: int, y0: int, x1: int, y1: int) -> None:
-    """Light a line between two dots, ``x0 <= x1``; rows may lie outside the layer, where nothing is lit."""
-    if _NOWHERE in (y0, y1):
-        return
-    run = x1 - x0
-    if run <= 0:
-        vertical(layer, x0, y0, y1)
-        return
-    rise = y1 - y0
-    # Column x covers the rows from half a dot before it to half a dot after: Bresenham's dots, found per
-    # column, so that a steep line from far outside costs its width and not its height.
-    previous = y0
-    for i in range(run + 1):
-        end = y1 if i == run else y0 + _rounded(rise * (2 * i + 1), 2 * run)
-        begin = previous
-        if i and end != begin:
-            begin += 1 if end > begin else -1
-        vertical(layer, x0 + i, begin, end)
-        previous = end
+def spans(
+    x0: NDArray[np.int64], y0: NDArray[np.int64], x1: NDArray[np.int64], y1: NDArray[np.int64]
+) -> Spans:
+    """The strokes of lines from (x0, y0) to (x1, y1), ``x0 <= x1``.
+
+    Column x covers the rows from half a dot before it to half a dot after: Bresenham's dots, found per
+    column, so that a steep line from far outside costs its width and not its height.
+    """
+    run, rise = x1 - x0, y1 - y0
+    line = np.repeat(np.arange(len(x0)), run + 1)
+    i = np.arange(len(line)) - np.repeat(np.cumsum(run + 1) - (run + 1), run + 1)
+    run, rise, start = run[line], rise[line], y0[line]
+    end = np.where(i == run, y1[line], start + _rounded(rise * (2 * i + 1), 2 * np.maximum(run, 1)))
+    before = np.where(i == 0, start, start + _rounded(rise * (2 * i - 1), 2 * np.maximum(run, 1)))
+    begin = before + np.where(i == 0, 0, np.sign(end - before))
+    return x0[line] + i, np.minimum(begin, end), np.maximum(begin, end)
 
 
-def _rounded(numerator: int, denominator: int) -> int:
+def _rounded(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.int64]:
     """The nearest integer to a quotient, halves away from zero, in integers only."""
-    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
-    return quotient if numerator >= 0 else -quotient
+    quotient = (2 * np.abs(numerator) + denominator) // (2 * denominator)
+    return np.sign(numerator) * quotient
+
+
+def filled(shape: tuple[int, int], *strokes: Spans) -> NDArray[np.bool_]:
+    """A layer with these strokes lit, as far as they lie on it."""
+    height, width = shape
+    x, top, bottom = (np.concatenate(parts) for parts in zip(*strokes, strict=True))
+    on = (bottom >= 0) & (top < height)
+    x, top, bottom = x[on], np.maximum(top[on], 0), np.minimum(bottom[on], height - 1)
+    size = (height + 1) * width
+    begun, ended = top * width + x, (bottom + 1) * width + x
+    changes = np.bincount(begun, minlength=size) - np.bincount(ended, minlength=size)
+    return np.cumsum(changes.reshape(height + 1, width)[:height], axis=0) > 0

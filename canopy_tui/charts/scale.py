@@ -75,11 +75,18 @@ def _sample(series: Sequence[Series]) -> tuple[NDArray[np.float64], NDArray[np.f
     return value[known], weight[known]
 
 
-def robust_scale(series: Sequence[Series], log: bool = False) -> Scale | None:
+def all_positive(series: Sequence[Series]) -> bool:
+    """Whether every finite value is above 0, and there is one: only then can a log scale show them all."""
+    least = [one.columns.min[one.columns.finite > 0] for one in series]
+    return any(len(values) for values in least) and all(bool((values > 0).all()) for values in least)
+
+
+def robust_scale(series: Sequence[Series], log: bool = False, clip: bool = True) -> Scale | None:
     """The scale of a chart; None when no series holds a finite value.
 
     The range is the 1–99 % quantiles of the points, widened to the points that are near, and by a little so
-    that no line runs on the frame. ``log`` is ignored unless a positive value is there.
+    that no line runs on the frame; without ``clip`` it holds all points. ``log`` is ignored unless a positive
+    value is there.
     """
     value, weight = _sample(series)
     if log:
@@ -90,7 +97,8 @@ def robust_scale(series: Sequence[Series], log: bool = False) -> Scale | None:
             log = False
     if not len(value):
         return None
-    low, high = weighted_quantiles(value, weight, (LOW_QUANTILE, HIGH_QUANTILE))
+    quantiles = (LOW_QUANTILE, HIGH_QUANTILE) if clip else (0.0, 1.0)
+    low, high = weighted_quantiles(value, weight, quantiles)
     if low == high:  # nearly all points are one value: the others are the curve
         low, high = float(value.min()), float(value.max())
     room = TOLERANCE * (high / 2 - low / 2) * 2

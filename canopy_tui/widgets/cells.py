@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
 from textual.strip import Strip
 from textual.widget import Widget
 
+from canopy_tui.charts.palette import Tint, colour
 from canopy_tui.listing import TONES, Piece
 
 TONE_CLASSES = {f"cell--{tone}" for tone in TONES}
@@ -30,9 +32,35 @@ TONE_CSS = """
 
 def tone_styles(widget: Widget) -> dict[str, Style]:
     """The style of each tone in ``widget``, without a background: a line brings its own."""
-    styles = {tone: foreground(widget, f"cell--{tone}") for tone in TONES}
+    styles = _TintStyles(widget)
+    styles.update((tone, foreground(widget, f"cell--{tone}")) for tone in TONES)
     styles[""] = Style.null()
     return styles
+
+
+SHARES = {"band": 0.45, "unshipped-band": 0.35, "unshipped-line": 0.75, "axis": 0.55}
+"""How much of its colour a part of a curve has against the background: the band lies behind the line."""
+
+
+GHOST_SHARE = 0.6
+"""What a resume superseded is there for whoever looks for it."""
+
+
+class _TintStyles(dict[str, Style]):
+    """Adds the styles of the tones ``role:tint`` when they are first asked for."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__()
+        self._widget = widget
+
+    def __missing__(self, tone: str) -> Style:
+        role, _, tint = tone.partition(":")
+        own = colour(Tint(tint), self._widget.app.current_theme.dark)
+        assert own is not None, f"{tone}: the theme's own colour has tones of its own"
+        share = SHARES.get(role, 1.0) * (GHOST_SHARE if tint == Tint.GHOST else 1.0)
+        background = self._widget.background_colors[1]
+        self[tone] = Style(color=background.blend(Color.parse(own), share).rich_color)
+        return self[tone]
 
 
 def foreground(widget: Widget, component: str) -> Style:

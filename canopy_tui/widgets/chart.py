@@ -17,7 +17,7 @@ from wal.source import MetricRow
 
 if TYPE_CHECKING:
     from canopy_tui.charts.glyphs import Glyphs
-    from canopy_tui.charts.plot import Plot
+    from canopy_tui.charts.parts import Plot
 
 TITLE_ROWS = 1
 

@@ -13,6 +13,7 @@ from textual.containers import Container
 from textual.message import Message
 
 from canopy_tui.chartlayout import Box, Kind, chart_layout
+from canopy_tui.listing import Piece
 from canopy_tui.runlines import metric_heading, metric_line
 from canopy_tui.runreading import ChartRequest
 from canopy_tui.widgets.chart import TITLE_ROWS, Chart, ChartView
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from canopy_tui.charts.glyphs import Glyphs
-    from canopy_tui.charts.plot import Plot
+    from canopy_tui.charts.parts import Plot
+
+NONE_YET = "no metric yet. In the trainer: run.log({...})"
 
 MOST_CHARTS = 24
 """Charts on one page: more than a screen of 4K cells shows at a readable size."""
@@ -81,10 +84,11 @@ class ChartsPane(Container, can_focus=True):
 
     def show(self, row: RunRow, metrics: Sequence[MetricRow], main: str | None) -> None:
         """The metrics of a run, in their order."""
-        changed = [metric.name for metric in metrics] != [metric.name for metric in self._metrics]
+        names = [metric.name for metric in metrics]
+        changed = self._row is None or names != [metric.name for metric in self._metrics]
         self._row, self._metrics, self._main = row, metrics, main
-        if self.selected not in {metric.name for metric in metrics}:
-            self.selected = metrics[0].name if metrics else None
+        if self.selected not in names:
+            self.selected = names[0] if names else None
         if changed:
             self._arrange()
         self._draw()
@@ -150,10 +154,18 @@ class ChartsPane(Container, can_focus=True):
                 _put(chart, boxes[place])
         rows, heading = self.query_one("#metric-rows", LineList), self.query_one("#metric-heading", LineList)
         box = self._layout.rows
-        rows.display = heading.display = box is not None
+        rows.display = box is not None
+        heading.display = box is not None or self._has_nothing
         if box is not None:
             _put(heading, Box(box.x, box.y, box.width, 1))
             _put(rows, Box(box.x, box.y + 1, box.width, box.height - 1))
+        elif self._has_nothing:
+            _put(heading, Box(0, 0, max(width, 1), 1))
+
+    @property
+    def _has_nothing(self) -> bool:
+        """The run is known, and has logged no metric."""
+        return self._row is not None and not self._metrics
 
     def _charts(self, wanted: int) -> list[Chart]:
         """All charts there are, at least so many: each costs time to style, so they are made when needed."""
@@ -184,6 +196,9 @@ class ChartsPane(Container, can_focus=True):
                 chart.show(self._view(page[place]))
         if self._layout.kind is Kind.LIST:
             self._draw_list()
+        elif self._has_nothing:
+            heading = self.query_one("#metric-heading", LineList)
+            heading.show(lambda _: [[Piece(NONE_YET, "muted")]])
 
     def _view(self, metric: MetricRow) -> ChartView:
         return ChartView(

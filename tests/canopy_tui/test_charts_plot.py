@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE, Glyphs, choose
-from canopy_tui.charts.plot import GUTTER, Plot, Role, plain, plot, plot_columns
+from canopy_tui.charts.parts import Curve, Plot, Role
+from canopy_tui.charts.plot import GUTTER, plain, plot, plot_columns
 from canopy_tui.charts.scale import Scale, robust_scale, weighted_quantiles
 from canopy_tui.charts.ticks import MOST_Y_LABELS, labels, log_ticks, step_label, step_ticks, ticks
 from canopy_tui.format import cells
@@ -24,11 +25,11 @@ def draw(
     steps: object, values: object, *, log: bool = False, glyphs: Glyphs = BRAILLE, **rest: object
 ) -> Plot:
     series = series_of(list(steps), list(values), plot_columns(WIDTH, glyphs), **rest)  # type: ignore[arg-type]
-    return plot([series], WIDTH, HEIGHT, glyphs=glyphs, log=log)
+    return plot([Curve(series)], WIDTH, HEIGHT, glyphs=glyphs, log=log)
 
 
 def text_of(drawn: Plot, role: Role) -> str:
-    return "".join(text for row in drawn.rows for text, part in row if part is role)
+    return "".join(part.text for row in drawn.rows for part in row if part.role is role)
 
 
 # -- scale ------------------------------------------------------------------------------------------
@@ -69,12 +70,16 @@ def test_a_constant_metric_is_a_line_within_the_frame(value: float) -> None:
     assert drawn.below is None
 
 
-def test_a_log_scale_marks_what_it_cannot_show() -> None:
-    drawn = draw(range(4), [1e-3, 1.0, 1e3, -1.0], log=True)
-    assert drawn.scale is not None
-    assert drawn.scale.log
-    assert drawn.below == (-1.0, 3)
-    assert text_of(drawn, Role.CLIP) == "▼"
+def test_a_log_scale_is_for_positive_values_and_the_footer_says_so_where_it_is_not_given() -> None:
+    positive = draw(range(3), [1e-3, 1.0, 1e3], log=True)
+    assert positive.scale is not None
+    assert positive.scale.log
+    assert "linear" not in positive.footer
+    for values in ([1e-3, 1.0, 0.0], [1.0, -1.0]):
+        drawn = draw(range(len(values)), values, log=True)
+        assert drawn.scale is not None
+        assert not drawn.scale.log
+        assert drawn.footer.endswith(", linear: a log scale needs values above 0")
 
 
 def test_a_log_scale_of_nothing_positive_is_linear() -> None:
@@ -149,10 +154,10 @@ def test_any_points_give_a_picture_of_exactly_the_size_asked_for(
     points: list[tuple[int, float]], width: int, height: int, glyphs: Glyphs, log: bool
 ) -> None:
     steps, values = [p[0] for p in points], [p[1] for p in points]
-    series = [series_of(steps, values, plot_columns(width, glyphs))] if points else []
-    drawn = plot(series, width, height, glyphs=glyphs, log=log)
+    curves = [Curve(series_of(steps, values, plot_columns(width, glyphs)))] if points else []
+    drawn = plot(curves, width, height, glyphs=glyphs, log=log)
     assert len(drawn.rows) <= height
-    assert {sum(cells(text) for text, _ in row) for row in drawn.rows} == {width}
+    assert {sum(cells(part.text) for part in row) for row in drawn.rows} == {width}
     assert drawn.hidden == 0
     assert drawn.n_nan == sum(math.isnan(value) for value in values)
     assert drawn.n_inf == sum(math.isinf(value) for value in values)
@@ -164,7 +169,7 @@ def test_what_is_not_finite_is_red_at_its_place_on_the_axis() -> None:
     values = [1.0 + i / 100 for i in range(100)]
     values[25], values[50], values[75] = math.nan, math.inf, -math.inf
     drawn = draw(range(100), values)
-    axis = "".join(text for text, _ in drawn.rows[-2])
+    axis = "".join(part.text for part in drawn.rows[-2])
     assert text_of(drawn, Role.BAD) == "×▲▼"
     assert [axis.index(glyph) - GUTTER for glyph in "×▲▼"] == [13, 26, 39]
     assert (drawn.n_nan, drawn.n_inf) == (1, 2)
@@ -188,7 +193,7 @@ def test_records_on_the_way_have_a_style_and_a_glyph_of_their_own() -> None:
     drawn = draw(range(1000), [1 + math.sin(i / 50) for i in range(1000)], unshipped_from=800)
     assert drawn.unshipped
     assert text_of(drawn, Role.UNSHIPPED_LINE)
-    axis = "".join(text for text, _ in drawn.rows[-2])
+    axis = "".join(part.text for part in drawn.rows[-2])
     inner = WIDTH - GUTTER
     assert axis.count("┅") in range(inner // 5 - 2, inner // 5 + 2)
     assert axis.endswith("┅")
@@ -211,7 +216,7 @@ def test_two_streams_share_one_picture() -> None:
     columns = plot_columns(WIDTH)
     first = series_of(range(500), [1.0] * 500, columns, span=(0, 999))
     second = series_of(range(500, 1000), [2.0] * 500, columns, span=(0, 999))
-    drawn = plot([first, second], WIDTH, HEIGHT, steps=(0, 999))
+    drawn = plot([Curve(first), Curve(second)], WIDTH, HEIGHT, shown=(0, 999))
     assert drawn.points == 1000
     assert len(text_of(drawn, Role.LINE)) >= WIDTH - GUTTER
 

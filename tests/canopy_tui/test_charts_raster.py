@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from helpers.dots import path
 from helpers.seriesof import series_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from canopy_tui.charts.axis import Axis
 from canopy_tui.charts.braille import any_in_cell, cell_codes
 from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE
-from canopy_tui.charts.raster import StepAxis, joins, rasterise, rows_of, segment
+from canopy_tui.charts.raster import filled, joins, rasterise, rows_of, spans
 from canopy_tui.charts.scale import Scale, robust_scale
 
 HEIGHT = 24
@@ -37,9 +39,9 @@ def test_every_extreme_and_every_value_that_is_not_finite_is_in_its_column(
 ) -> None:
     steps, numbers, width = case
     series = series_of(steps, numbers, width)
-    axis = StepAxis(min(steps), max(steps), width)
+    axis = Axis(min(steps), max(steps), width)
     scale = robust_scale([series])
-    raster = rasterise([series], axis, scale, HEIGHT)
+    raster = rasterise(series, axis, scale, HEIGHT)
     for step, value in zip(steps, numbers, strict=True):
         x = int(axis.dots(np.array([step]))[0])
         assert 0 <= x < width
@@ -53,7 +55,7 @@ def test_every_extreme_and_every_value_that_is_not_finite_is_in_its_column(
             lit = 0 <= row < HEIGHT and raster.band[row, x]
             assert lit or (raster.above[x] if row < 0 else raster.below[x])
     columns = series.columns
-    dots = axis.dots(columns.edges[:-1])
+    dots = axis.dots_of(columns)
     for i in np.flatnonzero(columns.finite):
         assert scale is not None
         for row in rows_of(scale, np.array([columns.min[i], columns.max[i]]), HEIGHT):
@@ -71,29 +73,23 @@ def test_columns_draw_what_all_points_draw(walk: list[tuple[int, float]], width:
     steps = np.cumsum([gap for gap, _ in walk]).tolist()
     numbers = [value for _, value in walk]
     series = series_of(steps, numbers, width)
-    axis = StepAxis(steps[0], steps[-1], width)
+    axis = Axis(steps[0], steps[-1], width)
     scale = Scale(-5.0, 5.0)
-    from_columns = rasterise([series], axis, scale, HEIGHT).band
+    from_columns = rasterise(series, axis, scale, HEIGHT).band
 
-    from_points = np.zeros((HEIGHT, width), dtype=np.bool_)
     finite = np.flatnonzero(series.columns.finite)
     joined = dict(zip(finite[1:].tolist(), joins(series.columns, finite).tolist(), strict=True))
     x = axis.dots(np.array(steps)).tolist()
     column = (np.searchsorted(series.columns.edges, steps, side="right") - 1).tolist()
-    y = rows_of(scale, np.array(numbers), HEIGHT)
-    segment(from_points, x[0], y[0], x[0], y[0])
-    for i in range(1, len(steps)):
-        if column[i] == column[i - 1] or joined[column[i]]:
-            segment(from_points, x[i - 1], y[i - 1], x[i], y[i])
-        else:
-            segment(from_points, x[i], y[i], x[i], y[i])
+    y = rows_of(scale, np.array(numbers), HEIGHT).tolist()
+    from_points = path((HEIGHT, width), x, y, column, joined)
     assert np.array_equal(from_columns, from_points)
 
 
 def _lit_columns(steps: list[int], numbers: list[float], width: int) -> list[bool]:
     series = series_of(steps, numbers, width)
-    axis = StepAxis(min(steps), max(steps), width)
-    return rasterise([series], axis, robust_scale([series]), HEIGHT).line.any(axis=0).tolist()
+    axis = Axis(min(steps), max(steps), width)
+    return rasterise(series, axis, robust_scale([series]), HEIGHT).line.any(axis=0).tolist()
 
 
 def test_the_points_of_a_sparse_metric_are_joined() -> None:
@@ -112,27 +108,26 @@ def test_a_gap_in_the_log_stays_a_gap() -> None:
 def test_a_stretch_of_nan_breaks_the_line() -> None:
     numbers = [1.0] * 40 + [math.nan] * 20 + [1.0] * 40
     series = series_of(range(100), numbers, 100)
-    raster = rasterise([series], StepAxis(0, 99, 100), robust_scale([series]), HEIGHT)
+    raster = rasterise(series, Axis(0, 99, 100), robust_scale([series]), HEIGHT)
     assert not raster.line.any(axis=0)[40:60].any()
     assert raster.nan.tolist() == [40 <= x < 60 for x in range(100)]
 
 
 def test_a_mean_whose_sum_overflowed_is_not_drawn_but_its_points_are() -> None:
     series = series_of([0, 0, 1, 1], [1.7e308, 1.6e308, 1.5e308, 1.4e308], 2)
-    raster = rasterise([series], StepAxis(0, 1, 2), robust_scale([series]), HEIGHT)
+    raster = rasterise(series, Axis(0, 1, 2), robust_scale([series]), HEIGHT)
     assert not raster.line.any()
     assert raster.band.any(axis=0).all()
 
 
 def test_a_line_from_far_outside_costs_its_width_only() -> None:
-    layer = np.zeros((10, 3), dtype=np.bool_)
-    segment(layer, 0, -(1 << 20), 2, 5)
+    layer = filled((10, 3), spans(*(np.array([at]) for at in (0, -(1 << 20), 2, 5))))
     assert layer[:6, 2].all()
     assert not layer[6:].any()
 
 
 def test_fewer_steps_than_dots_reach_both_edges() -> None:
-    axis = StepAxis(10, 14, 101)
+    axis = Axis(10, 14, 101)
     assert axis.dots(np.array([9, 10, 12, 14, 15])).tolist() == [-1, 0, 50, 100, 101]
 
 

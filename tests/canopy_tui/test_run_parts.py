@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from canopy_tui.chartlayout import Kind, chart_layout
 from canopy_tui.chartlines import footer_line, plot_lines, title_line
 from canopy_tui.charts.glyphs import ASCII, BRAILLE
+from canopy_tui.charts.parts import Curve
 from canopy_tui.charts.plot import plot
 from canopy_tui.format import cells
 from canopy_tui.ladder import ladder_lines, rungs_of, snapshot_heading, snapshot_lines
@@ -124,7 +125,7 @@ def test_items_flow_without_being_broken(lengths: list[int], width: int, gap: in
 
 def test_a_title_drops_notes_before_values_and_cuts_the_name_last() -> None:
     values = [1.0 + i % 5 / 10 for i in range(997)] + [math.nan, math.inf, 500.0]
-    drawn = plot([series_of(range(1000), values, 100)], 58, 10)
+    drawn = plot([Curve(series_of(range(1000), values, 100))], 58, 10)
     row = metric("val/loss", "min", 2.0, 1.0)
     wide = text_of([title_line(row, drawn, 80, BRAILLE, main=True)])
     assert wide.startswith("val/loss ★  1  best 1 @ 100")
@@ -139,7 +140,7 @@ def test_a_title_drops_notes_before_values_and_cuts_the_name_last() -> None:
 
 
 def test_the_footer_has_the_legend() -> None:
-    drawn = plot([series_of(range(50), range(50), 100, unshipped_from=30)], 58, 10)
+    drawn = plot([Curve(series_of(range(50), range(50), 100, unshipped_from=30))], 58, 10)
     assert text_of([footer_line(drawn, 80, BRAILLE)]).endswith("┅┅ not shipped yet")
     assert text_of([footer_line(drawn, 80, ASCII, unicode=False)]).isascii()
     assert {cells(text_of([line])) for line in plot_lines(drawn)} == {58}

@@ -1,0 +1,134 @@
+"""Curves to cells: whose dots a cell shows, and in which look.
+
+A cell has one colour. Where any line runs, the fillings of the bands give way, so that the line reads as a
+line; the dots of every curve's extremes stay, so that none is hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from canopy_tui.charts.braille import any_in_cell, cell_codes, dots_of_cells
+from canopy_tui.charts.glyphs import Glyphs
+from canopy_tui.charts.palette import Tint
+from canopy_tui.charts.parts import Curve, Part, Role, Stroke
+from canopy_tui.charts.raster import Raster
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROLES, _TINTS = list(Role), list(Tint)
+_ROLE_AT = {role: i for i, role in enumerate(_ROLES)}
+_TINT_AT = {tint: i for i, tint in enumerate(_TINTS)}
+
+DASHES = {Stroke.DASHED: (6, 4), Stroke.DOTTED: (2, 1)}
+"""Cells of a period, and how many of them the line is strong in."""
+
+
+def look(role: Role, tint: Tint = Tint.MAIN) -> int:
+    """A role and a tint as one number, which arrays can hold."""
+    return _ROLE_AT[role] * len(_TINTS) + _TINT_AT[tint]
+
+
+def tint_place(tint: Tint) -> int:
+    """A tint as a number."""
+    return _TINT_AT[tint]
+
+
+BLANK = look(Role.BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Cells of shape (rows, columns): their characters and their looks."""
+
+    chars: NDArray[np.str_]
+    looks: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, rows: int, columns: int) -> Canvas:
+        return cls(np.full((rows, columns), " ", dtype="<U1"), np.full((rows, columns), BLANK))
+
+    def put(self, where: tuple[int | slice, int | slice | NDArray[np.bool_]], char: str, role: Role) -> None:
+        """Fill the blank ones of these cells."""
+        chars, looks = self.chars[where], self.looks[where]
+        free = looks == BLANK
+        self.chars[where] = np.where(free, char, chars)
+        self.looks[where] = np.where(free, look(role), looks)
+
+    def rows(self) -> list[list[Part]]:
+        """Each row as parts of one look each."""
+        height, width = self.chars.shape
+        texts = np.ascontiguousarray(self.chars).view(f"<U{width}").ravel().tolist()
+        cuts = np.ones((height, width), dtype=np.bool_)
+        np.not_equal(self.looks[:, 1:], self.looks[:, :-1], out=cuts[:, 1:])
+        row_of, starts = (found.tolist() for found in np.nonzero(cuts))
+        looks = self.looks[cuts].tolist()
+        made: list[list[Part]] = [[] for _ in range(height)]
+        ends = [*starts[1:], width]
+        for row, start, end, seen in zip(row_of, starts, ends, looks, strict=True):
+            role, tint = divmod(seen, len(_TINTS))
+            text = texts[row][start : end if end > start else width]
+            made[row].append(Part(text, _ROLES[role], _TINTS[tint]))
+        return made
+
+
+def composed(
+    curves: Sequence[Curve],
+    rasters: Sequence[Raster],
+    phases: NDArray[np.int64],
+    glyphs: Glyphs,
+    shape: tuple[int, int],
+) -> tuple[Canvas, int]:
+    """The curves on a canvas of ``shape`` cells, and how many dot columns have an extreme that is not lit.
+
+    ``phases`` is the :func:`tint_place` of each cell column's phase, -1 without one.
+    """
+    canvas = Canvas.blank(*shape)
+    if not rasters:
+        return canvas, 0
+    layers = [_with_stroke(curve, raster, glyphs) for curve, raster in zip(curves, rasters, strict=True)]
+    line_cells = [cell_codes(line, glyphs) > 0 for line, _ in layers]
+    lines = np.logical_or.reduce([line for line, _ in layers])
+    kept = np.logical_or.reduce([lines, *(raster.extremes for raster in rasters)])
+    bands = np.logical_or.reduce([band for _, band in layers])
+    dots = np.where(dots_of_cells(np.logical_or.reduce(line_cells), glyphs), kept, bands)
+    for curve, raster, (_, band) in zip(curves, rasters, layers, strict=True):
+        cells = cell_codes(band & dots, glyphs) > 0
+        _paint(canvas, cells, curve, raster, phases, glyphs, (Role.BAND, Role.UNSHIPPED_BAND))
+    for curve, raster, cells in zip(curves, rasters, line_cells, strict=True):
+        _paint(canvas, cells, curve, raster, phases, glyphs, (Role.LINE, Role.UNSHIPPED_LINE))
+    canvas.chars[:] = np.array(list(glyphs.cells))[cell_codes(dots, glyphs)]
+    hidden = sum(int((raster.extremes & ~dots).any(axis=0).sum()) for raster in rasters)
+    return canvas, hidden
+
+
+def _with_stroke(curve: Curve, raster: Raster, glyphs: Glyphs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The line and the band of a curve; a dash's pauses take the line, and what only joins two columns."""
+    if curve.stroke is Stroke.SOLID:
+        return raster.line, raster.bars | raster.links
+    period, strong = DASHES[curve.stroke]
+    on = np.arange(raster.line.shape[1]) // glyphs.columns % period < strong
+    return raster.line & on, raster.bars | (raster.links & on)
+
+
+def _paint(
+    canvas: Canvas,
+    cells: NDArray[np.bool_],
+    curve: Curve,
+    raster: Raster,
+    phases: NDArray[np.int64],
+    glyphs: Glyphs,
+    roles: tuple[Role, Role],
+) -> None:
+    """Give cells the look of a curve: ``roles`` are of what is shipped and of what is not."""
+    tint = np.full(len(phases), _TINT_AT[curve.tint])
+    if curve.tint is Tint.MAIN:
+        tint = np.where(phases >= 0, phases, tint)
+    waiting = any_in_cell(raster.unshipped, glyphs)
+    role = np.where(waiting, _ROLE_AT[roles[1]], _ROLE_AT[roles[0]])
+    np.copyto(canvas.looks, role * len(_TINTS) + tint, where=cells)

@@ -1,0 +1,153 @@
+"""What goes into a chart and what comes out of it. A widget gives each (role, tint) its style."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from wal.pyramid import Series
+
+from canopy_tui.charts.axis import Axis
+from canopy_tui.charts.palette import Tint
+from canopy_tui.charts.scale import Scale
+from canopy_tui.format import count, plural
+
+
+class Stroke(Enum):
+    """How a line runs, for eyes and terminals that do not see its colour."""
+
+    SOLID = "solid"
+    DASHED = "dashed"
+    DOTTED = "dotted"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line of a chart. Of curves that share a cell the later one gives it its colour; the extremes of all
+    stay to be seen in it."""
+
+    series: Series
+    tint: Tint = Tint.MAIN
+    stroke: Stroke = Stroke.SOLID
+    label: str = ""
+
+
+class MarkKind(StrEnum):
+    """What happened at an x: a resume began, a hidden unit was added, or anything else with a label."""
+
+    RESTART = "restart"
+    UNIT = "unit"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something on the x axis, in its units."""
+
+    x: float
+    kind: MarkKind
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """``low <= x < high``, in which the axis and the curves of tint MAIN have the phase's tint."""
+
+    low: float
+    high: float
+    tint: Tint
+    label: str = ""
+
+
+class Role(StrEnum):
+    """What a piece of a chart is. ``unshipped…``: made of records that Cassandra has not acknowledged."""
+
+    BLANK = "blank"
+    LINE = "line"
+    BAND = "band"
+    UNSHIPPED_LINE = "unshipped-line"
+    UNSHIPPED_BAND = "unshipped-band"
+    AXIS = "axis"
+    UNSHIPPED_AXIS = "unshipped-axis"
+    GUIDE = "guide"
+    LABEL = "label"
+    BAD = "bad"
+    CLIP = "clip"
+    MARK = "mark"
+    CURSOR = "cursor"
+
+
+class Part(NamedTuple):
+    """Neighbouring cells of one look."""
+
+    text: str
+    role: Role
+    tint: Tint = Tint.MAIN
+
+
+type_Row = tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a curve says at the cursor, from the column there that has points.
+
+    ``points`` counts the finite ones, ``bad`` the others. With one point in all ``low``, ``high`` and
+    ``mean`` are its value, whatever it is; without a finite one among several they are NaN. ``x`` is in the
+    axis' units, ``first_step`` … ``last_step`` are those of the finite points.
+    """
+
+    label: str
+    tint: Tint
+    x: float
+    first_step: int
+    last_step: int
+    points: int
+    bad: int
+    low: float
+    high: float
+    mean: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is one point and not a summary of several."""
+        return self.points + self.bad == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A drawn chart: ``rows`` of parts, each row exactly as wide as asked, and what a title or a footer says
+    of it.
+
+    ``points`` are those in the picture, ``of_points`` all that its series have. ``above`` and ``below`` are
+    (value, step) of the extreme outside the scale, None when all fits. ``hidden`` counts the dot columns
+    whose smallest or largest value is neither lit nor marked. ``readings`` are per curve that has one at the
+    cursor, ``cursor_labels`` those of the marks and the phase there. ``notes`` say what else is to be known.
+    """
+
+    rows: tuple[type_Row, ...]
+    axis: Axis
+    scale: Scale | None
+    points: int
+    of_points: int
+    columns: int
+    hidden: int
+    above: tuple[float, int] | None
+    below: tuple[float, int] | None
+    n_nan: int
+    n_inf: int
+    unshipped: bool
+    marks: frozenset[MarkKind] = frozenset()
+    readings: tuple[Reading, ...] = ()
+    cursor_labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def footer(self) -> str:
+        """``1,048,576 points → 320 columns, 0 extremes hidden``, and the notes."""
+        points = plural(self.points, "point")
+        if self.of_points > self.points:
+            points = f"{count(self.points)} of {plural(self.of_points, 'point')}"
+        fidelity = f"{points} → {plural(self.columns, 'column')}, {plural(self.hidden, 'extreme')} hidden"
+        return ", ".join((fidelity, *self.notes))
