@@ -27,7 +27,7 @@ from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
 from wal.reading.goals import main_metric
-from wal.source import MetricRow, RunRow
+from wal.source import MetricRow, RunDetail, RunRow
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -67,7 +67,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
     status_line = query_one(StatusLine)
 
     def __init__(self, run_id: UUID, row: RunRow | None = None) -> None:
-        """``row`` is what the list knows of the run: with it the first reading draws charts already."""
+        """``row`` is what the list knows of the run: it is shown at once, and the first reading draws."""
         super().__init__()
         self.run_id = run_id
         self._listed = row
@@ -96,6 +96,7 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         self.charts.focus()
         if self._listed is not None:
             self._show_metrics(self._listed, self._listed.metrics)
+            self._show_head()
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -195,26 +196,23 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
         return main_metric((metric.name for metric in in_order(metrics, None)), chosen)
 
     def _show_metrics(self, row: RunRow, metrics: Mapping[str, MetricRow]) -> None:
-        main = self._main_metric(row, metrics)
+        main, selected = self._main_metric(row, metrics), self.charts.selected
         self.charts.show(row, in_order(metrics, main), main)
+        if (selected is None) != (self.charts.selected is None):
+            self.refresh_bindings()
 
     def _show_head(self) -> None:
-        reading = self._reading
-        if reading is None:
+        reading, listed, app = self._reading, self._listed, self.app
+        if reading is not None:
+            detail = reading.detail
+        elif listed is not None:
+            detail = RunDetail(listed, {}, {}, (), listed.metrics)
+        else:
             return
-        app = self.app
+        main = self._main_metric(detail.row, detail.metrics)
         width = self.head.content_size.width or self.size.width - 2
-        self.head.show(
-            head_lines(
-                reading.detail,
-                self._main_metric(reading.detail.row, reading.detail.metrics),
-                reading.pace,
-                app.clock_ns(),
-                width,
-                app.glyphs,
-                app.unicode,
-            )
-        )
+        pace = reading.pace if reading is not None else None
+        self.head.show(head_lines(detail, main, pace, app.clock_ns(), width, app.glyphs, app.unicode))
         self._show_note()
 
     def _show_note(self) -> None:
@@ -242,7 +240,9 @@ Charts   The strong line is the mean of a column, the faint band reaches from it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """The keys of charts are shown where there are charts."""
-        return self.tabs.active == 0 if action in ("full", "main") else True
+        if action in ("full", "main"):
+            return self.tabs.active == 0 and self.charts.selected is not None
+        return True
 
     def action_tab(self, place: int) -> None:
         """Open a tab, and let its list have the keys."""

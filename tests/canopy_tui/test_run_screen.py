@@ -215,6 +215,8 @@ async def test_a_run_without_topology_or_records_says_so(writer: LogWriter) -> N
     app = app_on(writer, open_run=run_id)
     async with app.run_test(size=NORMAL) as pilot:
         await until(pilot, lambda: "no records yet" in head_of(app))
+        await until(pilot, lambda: "In the trainer: run.log({...})" in text_of(app))
+        assert not {"f", "m"} & set(app.screen.active_bindings)
         await pilot.press("3")
         await until(pilot, lambda: "run.log_topology" in text_of(app))
         await pilot.press("2")
@@ -222,6 +224,7 @@ async def test_a_run_without_topology_or_records_says_so(writer: LogWriter) -> N
         writer.log("empty", {"loss": 1.0}, 0)
         await pilot.press("1")
         await until(pilot, lambda: charts_on(app) == ["loss"])
+        assert {"f", "m"} <= set(app.screen.active_bindings)
 
 
 async def test_opened_from_the_list_the_first_reading_draws(writer: LogWriter, run_id: UUID) -> None:
