@@ -222,9 +222,7 @@ def _on_axis(one: _Placed, ask: Ask, edges: Xs, start_us: int) -> Series:
     columns = columns_at(one.items, one.xs, edges)
     newest = piece.parts.whole.newest
     if ask.x.kind == "metric":
-        other = piece.others
-        step, span = np.array([newest.step]), np.ones(1, dtype=np.int64)
-        at = float(values_at(step, span, other)[0]) if other is not None else float("nan")
+        at = _value_at(newest.step, piece.others)
     else:
         at = float(newest.us - (start_us if ask.x.kind == "relative" else 0))
     restarts: tuple[float, ...] = ()
@@ -233,6 +231,15 @@ def _on_axis(one: _Placed, ask: Ask, edges: Xs, start_us: int) -> Series:
         restarts = tuple(seen[np.isfinite(seen)][:1].tolist())
     last = Last(at, newest.value, newest.step)
     return _series(piece, ask, columns, _marked(one.xs[one.unshipped], edges), one.extent, last, restarts)
+
+
+def _value_at(step: int, other: Parts | None) -> float:
+    """Where a step is on a metric's axis; NaN where that is not known."""
+    if other is None:
+        return float("nan")
+    if other.whole.newest.step == step:  # what was read may be far from it
+        return other.whole.newest.value
+    return float(values_at(np.array([step]), np.ones(1, dtype=np.int64), other)[0])
 
 
 def _marked(xs: Xs, edges: Xs) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import numpy as np
 
-from wal.pyramid import Ask, Batch, Series, exponent_for
+from wal.pyramid import Ask, Batch, CorruptPage, Series, exponent_for
 from wal.reading.axisrange import steps_within
 from wal.reading.drawing import Parts, Whole, make_series, nothing_of, whole_of
 from wal.reading.lineage import pieces_of, superseded_from
@@ -119,10 +119,11 @@ class SeriesReader:
             others = {one.view.row.stream_id: one for one in self._look(views, ask.x.metric, deadline)}
 
         def make() -> list[Series]:
-            drawing = _Drawing(self._pages, found, others, ask, start_us, deadline)
+            drawing = _Drawing(found, others, ask, start_us, deadline)
             return drawing.make()
 
-        token = tuple(one.token for one in (*found, *others.values()))
+        lineage = tuple((view.row.after, view.row.first_step) for view in views)
+        token = (lineage, *(one.token for one in (*found, *others.values())))
         return self._once((ask, start_us, *_ids(views)), token, make)
 
     def summary(self, views: Sequence[StreamView], metric: str, wait_s: float) -> MetricSummary | None:
@@ -145,7 +146,7 @@ class SeriesReader:
         return self._once(("summary", metric, *_ids(views)), tuple(one.token for one in found), make)
 
     def _reading(self, one: Metric, deadline: float) -> Callable[[Steps, int], Parts]:
-        return lambda steps, exponent: _read(self._pages, one, steps, exponent, 64, None, deadline)
+        return lambda steps, exponent: _read(one, steps, exponent, 64, None, deadline)
 
     def points(self, view: StreamView, metric: str, after_seq: int, wait_s: float) -> Points:
         """A stream's points after a seq, one by one."""
@@ -184,10 +185,8 @@ class _Drawing:
     """The making of one chart's series."""
 
     def __init__(
-        self, pages: StreamPages, found: Sequence[Metric], others: dict[UUID, Metric], ask: Ask,
-        start_us: int, deadline: float,
-    ) -> None:  # fmt: skip
-        self._pages = pages
+        self, found: Sequence[Metric], others: dict[UUID, Metric], ask: Ask, start_us: int, deadline: float
+    ) -> None:
         self._found = found
         self._others = others
         self._ask = ask
@@ -257,21 +256,22 @@ class _Drawing:
 
     def _read(self, one: Metric, steps: Steps, exponent: int) -> Parts:
         cut = self._cuts.get(one.view.row.stream_id)
-        return _read(self._pages, one, steps, exponent, self._ask.columns, cut, self._deadline)
+        return _read(one, steps, exponent, self._ask.columns, cut, self._deadline)
 
 
-def _read(
-    pages: StreamPages, one: Metric, steps: Steps, exponent: int, columns: int, cut: int | None,
-    deadline: float,
-) -> Parts:  # fmt: skip
-    """The parts; of a stream that the log has too, the log's when Cassandra fails in the middle."""
+def _read(one: Metric, steps: Steps, exponent: int, columns: int, cut: int | None, deadline: float) -> Parts:
+    """The parts, from wherever they can be had. Raises SourceError and TooManyRecords."""
     try:
         return one.read(steps, exponent, columns, cut, deadline)
-    except SourceError:
-        here = pages.local(one.view, one.metric) if isinstance(one, PagedMetric) and one.view.entry else None
-        if here is None or (isinstance(one, PagedMetric) and not one.is_remote):
-            raise
-        return here.read(steps, exponent, columns, cut, deadline)
+    except (SourceError, CorruptPage) as error:
+        other = one.instead() if isinstance(one, PagedMetric) else None
+        if other is None:
+            raise (
+                error
+                if isinstance(error, SourceError)
+                else SourceError(f"The pages of this curve are damaged: {error}.")
+            ) from error
+        return _read(other, steps, exponent, columns, cut, deadline)
 
 
 def _has_few(view: StreamView) -> bool:

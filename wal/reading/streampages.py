@@ -76,6 +76,16 @@ class SourcePages:
         return source.points(self.run_id, self.stream_id, self.metric, after_seq, through_seq)
 
 
+def _own(reader: PageReader) -> OwnPages:
+    assert isinstance(reader.source, OwnPages), "all readers here are made so"
+    return reader.source
+
+
+def _source(own: OwnPages) -> SourcePages:
+    assert isinstance(own.inner, SourcePages), "all readers here are made so"
+    return own.inner
+
+
 class _Behind(Exception):
     """Cassandra's pages do not go as far as the local log's."""
 
@@ -87,7 +97,6 @@ class PagedMetric:
     view: StreamView
     whole: Whole
     reader: PageReader
-    metric: str
     is_remote: bool
     as_of_ns: int
     owner: StreamPages
@@ -95,7 +104,7 @@ class PagedMetric:
     @property
     def token(self) -> tuple[object, ...]:
         """Equal while nothing about it has changed."""
-        return (self.reader.serial, self.reader.version, self.as_of_ns)
+        return (self.reader.serial, self.reader.version, self.as_of_ns, self.view.acked)
 
     @property
     def least_exponent(self) -> int:
@@ -121,6 +130,18 @@ class PagedMetric:
             unshipped=self._unshipped(parts.items.first_seq, parts.items.last_seq),
             tail_unshipped=self._unshipped(parts.tail.seq, parts.tail.seq),
         )
+
+    def instead(self) -> PagedMetric | None:
+        """The same from elsewhere, after a failure of :meth:`read`: from the log, in the end from its records
+        alone. None when there is nowhere else."""
+        if self.view.entry is None:
+            return None
+        source = _source(_own(self.reader))
+        if not self.is_remote:
+            if source.ignores_pages:
+                return None
+            source.ignores_pages = True
+        return self.owner.local(self.view, source.metric)
 
     def _unshipped(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these spans of seqs hold one that Cassandra has not acknowledged."""
@@ -172,15 +193,13 @@ class StreamPages:
         reader = self._cache.get(
             ("local", *place), lambda: PageReader(OwnPages(SourcePages(lambda: self._local, *place)))
         )
-        own = reader.source
-        assert isinstance(own, OwnPages)
+        own = _own(reader)
         with reader.guard:
             own.newest_seq = entry.last_seq
             try:
                 reader.refresh(entry.last_seq)
             except (CorruptPage, SourceError):
-                assert isinstance(own.inner, SourcePages)
-                own.inner.ignores_pages = True
+                _source(own).ignores_pages = True
                 reader.refresh(entry.last_seq)
         return self._made(view, reader, is_remote=False)
 
@@ -195,11 +214,8 @@ class StreamPages:
     def _made(
         self, view: StreamView, reader: PageReader, *, is_remote: bool, as_of_ns: int = 0
     ) -> PagedMetric | None:
-        whole, own = reader.whole, reader.source
-        assert isinstance(own, OwnPages)
-        assert isinstance(own.inner, SourcePages)
-        metric = own.inner.metric
-        return whole and PagedMetric(view, whole, reader, metric, is_remote, as_of_ns, self)
+        whole = reader.whole
+        return whole and PagedMetric(view, whole, reader, is_remote, as_of_ns, self)
 
     def _kept(self, view: StreamView, metric: str, question: Question[Any] | None) -> PagedMetric | None:
         """What was read before, while Cassandra is silent."""
@@ -240,8 +256,7 @@ class StreamPages:
         grows = row.state in (RunState.RUNNING, RunState.STALE)
 
         def look() -> None:
-            own = reader.source
-            assert isinstance(own, OwnPages)
+            own = _own(reader)
             with reader.guard:
                 paged = own.inner.paged()
                 fine_seq = paged.fine_seq if paged is not None else 0
