@@ -32,6 +32,12 @@ def unicode_ok(stream: TextIO | None = None) -> bool:
         return False
     for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
         locale = os.environ.get(variable)
-        if locale:
+        if locale and not (variable == "LC_CTYPE" and _coerced()):
             return "utf8" in locale.lower().replace("-", "")
     return True
+
+
+def _coerced() -> bool:
+    """Whether the value of LC_CTYPE is Python's own: where the locale is C, it turns its UTF-8 mode on and sets
+    that variable for itself (PEP 538, PEP 540), whatever LANG says."""
+    return bool(sys.flags.utf8_mode) and "PYTHONUTF8" not in os.environ

@@ -111,6 +111,7 @@ def test_without_a_terminal_the_runs_are_listed(log_dir: Path, env: dict[str, st
 def test_another_locale_gets_ascii(log_dir: Path, arguments: list[str]) -> None:
     for env in (
         {"LC_ALL": "C"},
+        {"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"},
         {"LC_ALL": "de_DE.ISO-8859-1"},
         {"TERM": "linux"},
         {"PYTHONIOENCODING": "ascii"},
