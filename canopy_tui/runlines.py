@@ -160,7 +160,7 @@ def storage_page(detail: RunDetail, log_dir: Path, width: int, now_ns: int, unic
 
 
 def _stream_heading(wide: bool) -> str:
-    text = f"{'rank':>4}  {'state':<9} {'records':>11} {'in store':>11} {'waiting':>9}"
+    text = f"{'rank':>4}  {'state':<9} {'records':>10} {'in store':>10} {'waiting':>9}"
     return text + (f"  {'last':>6}  host" if wide else "")
 
 
@@ -170,8 +170,8 @@ def _stream_line(stream: StreamRow, row: RunRow, now_ns: int, wide: bool, unicod
     line: Line = [
         Piece(f"{stream.rank:>4}  "),
         Piece(fmt.left(state_text(stream.state, unicode), 9), "bad" if stream.state in BAD_STATES else ""),
-        Piece(f" {fmt.count(stream.records, 11):>11}"),
-        Piece(f" {'-' if acknowledged is None else fmt.count(acknowledged, 11):>11}"),
+        Piece(f" {fmt.count(stream.records, 10):>10}"),
+        Piece(f" {'-' if acknowledged is None else fmt.count(acknowledged, 10):>10}"),
         Piece(f" {'-' if waiting is None else fmt.count(waiting, 9):>9}", "waiting" if waiting else "muted"),
     ]
     if wide:

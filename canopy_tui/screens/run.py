@@ -38,9 +38,11 @@ class RunScreen(LiveScreen):
 
     CSS_PATH = "run.tcss"
     HELP = """
-Charts   The strong line is the mean of a column, the faint band reaches from its smallest to its largest
-         value. × NaN  ▲ ▼ Inf, red, on the step axis where they happened; ▲ ▼ above or below the curve:
-         values beyond the axis, which shows 98 % of the points. ┅ on the axis: not shipped yet.
+Charts   The strong line is the mean of a column; the faint band reaches
+         from its smallest to its largest value. Red on the step axis,
+         where they happened: × NaN, ▲ ▼ Inf. Above and below the curve,
+         ▲ ▼ are values beyond the axis, which shows 98 % of the points.
+         ┅ on the axis: not shipped yet.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,h", "back", "Back", id="run.back", key_display="esc", tooltip="Back"),

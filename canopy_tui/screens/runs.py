@@ -42,7 +42,8 @@ class RunsScreen(LiveScreen):
 Filter  words of the name, project, host or tags
         state: project: host: tag: group: id: sync: and a text
         loss<0.1  step>10k  age<2h  duration>1d  last<1  best<1
-        -word or not word turns a term round; "quotes" keep a text together
+        -word or not word turns a term round
+        "quotes" keep a text together
 
 State   ● running  ✓ done  ✗ failed  ‡ crashed: its process is gone
         ◌ stale: no sign of life, and nobody here who could know more

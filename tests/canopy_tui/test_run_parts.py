@@ -164,9 +164,11 @@ def test_metric_rows_share_their_columns(width: int) -> None:
 
 def test_the_storage_page_counts_what_is_where() -> None:
     page = text_of(storage_page(detail_of(acked=400), Path("/logs"), 78, NOW_NS, True))
-    assert "500         400       100" in page
+    assert "500        400       100" in page
     assert "100 records on the way" in page
     assert f"/logs/{RUN}" in page
+    narrow = storage_page(detail_of(acked=400), Path("/logs"), 48, NOW_NS, True)
+    assert max(cells(text_of([line])) for line in narrow) <= 48
     unshipped = text_of(storage_page(detail_of(), Path("/logs"), 60, NOW_NS, True))
     assert "this machine only, which is fine" in unshipped
     remote = text_of(storage_page(detail_of(acked=500, local=False), Path("/logs"), 78, NOW_NS, False))
