@@ -38,6 +38,6 @@ def unicode_ok(stream: TextIO | None = None) -> bool:
 
 
 def _coerced() -> bool:
-    """Whether the value of LC_CTYPE is Python's own: where the locale is C, it turns its UTF-8 mode on and sets
-    that variable for itself (PEP 538, PEP 540), whatever LANG says."""
+    """Whether the value of LC_CTYPE is Python's own: where the locale is C, it turns its UTF-8 mode on and
+    sets that variable for itself (PEP 538, PEP 540), whatever LANG says."""
     return bool(sys.flags.utf8_mode) and "PYTHONUTF8" not in os.environ
