@@ -154,6 +154,7 @@ def _spread(
 
     finite = found.finite
     mean = np.where(finite > 0, found.sum / np.maximum(finite, 1), np.nan)
+    mean = np.clip(mean, found.min, found.max)  # the sum of equal numbers is rounded: a flat line would jump
     others = ("n", "n_nan", "n_pinf", "n_ninf", "first_step", "last_step", "min_step", "max_step")
     made: dict[str, Any] = {name: place(getattr(found, name)) for name in others}
     made |= {name: place(getattr(found, name), np.nan) for name in ("first", "last", "min", "max")}
