@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cassandra.query import BatchStatement
 from helpers.nodes import settings_for
+from helpers.waiting import eventually
 
 from wal.cassandra.session import READ_TIMEOUT_S, accepts_connections, connect
 from wal.cassandra.store import open_store
@@ -189,6 +193,26 @@ def test_a_statement_that_the_server_refuses_is_a_sentence(cassandra5: Any) -> N
     with pytest.raises(StoreError, match="rejected a statement"):
         session.read("SELECT nonsense FROM system.local WHERE")
     session.close()
+
+
+def test_what_was_written_is_let_go_at_once(keyspace5: Settings) -> None:
+    """Not when the garbage collector comes by: a backlog is thousands of batches."""
+    session = connect(endpoint_of(keyspace5), keyspace5, timeout=PATIENCE_S)
+    insert = session.prepare(f"INSERT INTO {keyspace5.keyspace}.schema_meta (k, v) VALUES (?, ?)")
+    gc.disable()
+    try:
+        batch = BatchStatement()
+        batch.add(insert, ("test", "x"))
+        done, errors = threading.Event(), list[Exception | None]()
+        session.start(batch, lambda error: (errors.append(error), done.set()))
+        assert done.wait(PATIENCE_S)
+        assert errors == [None]
+        held = weakref.ref(batch)
+        del batch
+        eventually(lambda: held() is None)  # the driver's thread is about to leave its callback
+    finally:
+        gc.enable()
+        session.close()
 
 
 def test_a_hung_node_costs_a_reader_no_more_than_its_timeout(own_node: Any) -> None:

@@ -180,6 +180,15 @@ def test_a_record_that_the_server_refuses_is_set_aside(tmp_path: Path, keyspace5
     ]
 
 
+def test_the_curves_of_runs_that_are_told_are_not_kept(tmp_path: Path, keyspace5: Settings) -> None:
+    for _ in range(5):
+        write_run(tmp_path, [{"x": 1.0}] * 20)
+    syncer = make_syncer(tmp_path, keyspace5)
+    step_until(syncer, lambda outcome: outcome.drained)
+    assert syncer.announcer._follower._runs == {}
+    syncer.close()
+
+
 def test_a_killed_trainer_is_shown_as_crashed(tmp_path: Path, keyspace5: Settings) -> None:
     trainer = Trainer(tmp_path, records_per_segment=8_000)
     trainer.kill_after(1, most_seconds=0.05)

@@ -134,9 +134,13 @@ class Session:
     def start(self, statement: object, done: Callable[[Exception | None], None]) -> None:
         """Send a write; ``done`` runs on the driver's thread with None or the exception."""
         future: ResponseFuture = self.driver.execute_async(statement, execution_profile="write")
+        sent = [future]
 
         def succeeded(_: object) -> None:
-            self._note_warnings(future)
+            self._note_warnings(sent[0])
+            # A future, its timer and this function hold each other: without an end to that, the rows of
+            # thousands of batches wait for the garbage collector.
+            sent.pop()._timer = None  # pyright: ignore[reportPrivateUsage]
             done(None)
 
         future.add_callbacks(callback=succeeded, errback=done)

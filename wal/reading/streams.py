@@ -55,6 +55,10 @@ class Summaries(Mapping[str, tuple[int, MetricSummary]]):
     def __contains__(self, name: object) -> bool:
         return name in self._positions
 
+    def let_go(self) -> None:
+        """Forget what was unpacked: it takes ten times the room of the bytes."""
+        self._unpacked.clear()
+
     def position(self, name: str) -> int:
         return self._positions[name]
 

@@ -18,11 +18,12 @@ from wal.reading.goals import goal_of, main_metric
 from wal.reading.runrows import leading_stream, newest_info, run_row, start_ns, stream_row
 from wal.reading.streams import StreamEntry
 from wal.segments.liveness import Liveness
+from wal.segments.meta import StreamInfo
 from wal.shipping.backlog import Backlog
 from wal.shipping.cursors import Closing, State
 from wal.shipping.following import Follower
 from wal.shipping.unshipped import Segment, Stream, recover_seal
-from wal.source import MetricRow, RunState
+from wal.source import MetricRow, RunState, StreamRow
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
@@ -105,8 +106,7 @@ class Announcer:
             known = stream.remembered = self._state.put_stream(known, base_us=base_us)
             self._state.commit()
         assert known.base_us is not None
-        entry = self._follower.entry(stream)
-        store.register_stream(stream_row(entry), known.base_us)
+        store.register_stream(_identity(stream.run_id, stream.info), known.base_us)
         stream.remembered = self._state.put_stream(known, registered=True)
         return known.base_us
 
@@ -150,13 +150,19 @@ class Announcer:
         return any(telling.pending for telling in self._tellings.values())
 
     def _by_urgency(self) -> list[tuple[Stream, _Telling]]:
-        """The streams of which there is something to say: live ones first, each lane by who waits longest."""
+        """The streams of which there is something to say, by who waits longest: live ones first, and of the
+        ended ones those that were begun, so that a few of a thousand are in memory at a time."""
+
+        def urgency(pair: tuple[Stream, _Telling]) -> tuple[bool, bool, float]:
+            stream, telling = pair
+            return stream.ended, stream.ended and telling.revision < 0, telling.due
+
         found = [
             (stream, self._tellings.setdefault(stream.stream_id, _Telling()))
             for stream in self._backlog.streams.values()
             if stream.info is not None and not (stream.remembered.end_shipped and self.told(stream))
         ]
-        return sorted(found, key=lambda pair: (pair[0].ended, pair[1].due))
+        return sorted(found, key=urgency)
 
     def _write(self, store: CassandraStore, stream: Stream, telling: _Telling, deadline: float) -> bool:
         from wal.cassandra.trouble import Action, StoreError
@@ -212,6 +218,7 @@ class Announcer:
 
     def _announced(self, stream: Stream, offset: int) -> None:
         stream.remembered = self._state.put_stream(stream.remembered, announced=offset)
+        self.rest(stream)
 
     def _speaker(self, store: CassandraStore, stream: Stream) -> UUID | None:
         """The stream that stands for the run: the newest of rank 0 here. None when that one is on another
@@ -239,8 +246,11 @@ class Announcer:
         row = stream_row(entry)
         telling.pending.append(lambda store: store.write_stream_state(row, stamp_us))
         if speaks:
-            others = [e for e in self._follower.entries(stream) if e.stream_id != entry.stream_id]
-            self._plan_run(stream, telling, [*others, entry], entry, stamp_us)
+            streams = [e for e in self._follower.entries(stream) if e.stream_id != entry.stream_id]
+            streams.append(entry)
+            self._plan_run(stream, telling, streams, entry, stamp_us)
+            for told in streams:
+                told.summaries.let_go()
 
     def _plan_run(
         self, stream: Stream, telling: _Telling, streams: list[StreamEntry], lead: StreamEntry, stamp_us: int
@@ -309,6 +319,7 @@ class Announcer:
             started_ns = start_ns(stream.run_id, streams)
             store.beat_run(stream.run_id, started_ns, sum(map(self._acknowledged, streams)), at_us)
         telling.beaten = acked
+        self.rest(stream)
 
     def _acknowledged(self, entry: StreamEntry) -> int:
         known = self._backlog.streams.get(entry.stream_id)
@@ -331,14 +342,24 @@ class Announcer:
         )
 
     def rest(self, stream: Stream) -> None:
-        """Everything is said of a stream: its run's curves need not stay in memory, unless others grow."""
-        others = self._backlog.streams.values()
-        if all(o.remembered.end_shipped for o in others if o.run_id == stream.run_id):
+        """The curves of a run that is announced to its end need not stay in memory: a thousand runs wait for
+        their records to be shipped. Whoever asks once more reads them again."""
+        others = (o for o in self._backlog.streams.values() if o.run_id == stream.run_id)
+        if all(other.ended and other.remembered.announced > other.newest for other in others):
             self._follower.forget(stream.run_id)
 
     def forget(self, stream: Stream) -> None:
         """A stream with nothing left to do."""
         self._tellings.pop(stream.stream_id, None)
+
+
+def _identity(run_id: UUID, info: StreamInfo) -> StreamRow:
+    """The row of a stream as far as it never changes: its log need not be read for that."""
+    return StreamRow(
+        stream_id=info.stream_id, run_id=run_id, rank=info.rank, host=info.host, pid=info.pid,
+        after=info.after, state=RunState.RUNNING, exit_code=None, started_ns=info.started_ns, ended_ns=None,
+        heartbeat_ns=0, last_ts_ns=0, records=0, first_step=0, last_step=0,
+    )  # fmt: skip
 
 
 def _write_metric(stream: Stream, row: MetricRow, stamp_us: int) -> Write:
