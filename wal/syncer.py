@@ -22,6 +22,7 @@ from wal.link import Link, Target
 from wal.settings import Settings
 from wal.shipping.announce import Announcer
 from wal.shipping.backlog import Backlog
+from wal.shipping.crashed import CrashedStream
 from wal.shipping.cursors import State, StreamState
 from wal.shipping.doubts import Doubts
 from wal.shipping.loading import Loader
@@ -225,6 +226,7 @@ class Syncer:
         enough_at = self._monotonic() + LOOK_BUDGET_S
         for run_id, stream_id, directory in self.backlog.find(now_ns):
             remembered = self._remembered.pop(stream_id, None) or StreamState(stream_id, run_id)
+            remembered = self._reopened(remembered, directory)
             if self._nothing_left(remembered, directory):
                 self.backlog.forget(stream_id)
                 continue
@@ -262,6 +264,18 @@ class Syncer:
         """Whether a stream is not to be shipped, and has all its pages."""
         local = not self._include_offline and self.pager.remembered(stream_id).local
         return local and stream_id not in self.doubts.streams and self.pager.is_built(stream_id, directory)
+
+    def _reopened(self, remembered: StreamState, directory: Path) -> StreamState:
+        """What is remembered of a stream: no longer that all of it was shipped, if it was taken for crashed
+        and shows a sign of life since."""
+        if not remembered.end_shipped or remembered.remains is None:
+            return remembered
+        crashed = CrashedStream(remembered.run_id, remembered.stream_id, directory, remembered.remains)
+        if not crashed.is_unchanged:
+            return self.state.put_stream(remembered, end_shipped=False)
+        self._remembered[remembered.stream_id] = remembered
+        self.backlog.crashed.add(crashed)
+        return remembered
 
     def _exists(self, stream_id: UUID, segment: int) -> bool:
         """Whether a segment is still in the log directory. Looks at every run: for what is rarely asked."""
@@ -334,12 +348,18 @@ class Syncer:
         """Streams of which everything is shipped and said are not looked at again."""
         held = self.doubts.held
         for stream in tuple(self.backlog.streams.values()):
+            if stream.remembered.end_shipped and (stream.waiting or not stream.ended):  # it had not crashed
+                stream.remembered = self.state.put_stream(stream.remembered, end_shipped=False)
             if not self.announcer.told(stream) or stream.waiting or stream.problems:
                 continue
             if not stream.remembered.end_shipped:
-                stream.remembered = self.state.put_stream(stream.remembered, end_shipped=True)
+                stream.remembered = self.state.put_stream(
+                    stream.remembered, end_shipped=True, remains=stream.remains
+                )
                 self.announcer.rest(stream)
             if stream.stream_id not in held and self.pager.is_done(stream.stream_id):
+                if stream.remains is not None:
+                    self._remembered[stream.stream_id] = stream.remembered
                 self.backlog.forget(stream.stream_id)
                 self.announcer.forget(stream)
                 self.pager.forget(stream.stream_id)

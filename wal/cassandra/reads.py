@@ -248,7 +248,7 @@ def _run_row(row: Mapping[str, Any], now_s: float, metrics: Mapping[str, MetricR
         state=state,
         host=row["host"] or "",
         started_ns=row["started_ns"] or 0,
-        ended_ns=None if state in (RunState.RUNNING, RunState.STALE) else row["ended_ns"],
+        ended_ns=_ended_ns(row, state),
         last_ts_ns=row["last_ts"] or 0,
         step=row["step"] or 0,
         records=records,
@@ -268,7 +268,7 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
     if row["started_ns"] is None:  # a sign of life that arrived before the registration
         return None
     seqs = list(row["acknowledged"] or ())
-    heartbeat = row["heartbeat"]
+    heartbeat, state = row["heartbeat"], _state(row, now_s)
     return StreamRow(
         stream_id=row["stream"],
         run_id=run_id,
@@ -276,10 +276,10 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
         host=row["host"] or "",
         pid=row["pid"] or 0,
         after=row["after_stream"],
-        state=_state(row, now_s),
+        state=state,
         exit_code=row["exit_code"],
         started_ns=row["started_ns"],
-        ended_ns=row["ended_ns"],
+        ended_ns=_ended_ns(row, state),
         heartbeat_ns=to_milliseconds(heartbeat) * 1_000_000 if heartbeat is not None else 0,
         last_ts_ns=row["last_ts"] or 0,
         records=row["records"] or 0,
@@ -296,6 +296,11 @@ def _paged(row: Mapping[str, Any]) -> Paged | None:
     if shift is None or not (fine or coarse):
         return None
     return Paged(shift, fine, max(fine, coarse), row["late_seq"] or 0)
+
+
+def _ended_ns(row: Mapping[str, Any], state: RunState) -> int | None:
+    """None of what goes on: a row that was taken for crashed for a while still has the time of that."""
+    return None if state in (RunState.RUNNING, RunState.STALE) else row["ended_ns"]
 
 
 def _state(row: Mapping[str, Any], now_s: float) -> RunState:

@@ -208,16 +208,27 @@ class Announcer:
     def _plan_news(self, store: CassandraStore, stream: Stream, telling: _Telling, base_us: int) -> bool:
         """Queue what is new of a stream. False when its entry could not be read as far as the stream is."""
         entry = self._follower.entry(stream)
-        final = entry.final and stream.ended
+        if entry.final and not stream.ended:  # its end, or a lock that is lost: the next look knows
+            telling.due = self._monotonic() + LAST_TELL_S
+            return False
+        final = entry.final
+        # "stale" is for the reader to say: it sees how old the last sign of life is.
+        state = RunState.RUNNING if entry.state is RunState.STALE else entry.state
+        entry = replace(entry, state=state)
+        known = stream.remembered
         offset = entry.last_seq + (1 if final else 0)
-        if offset > stream.remembered.announced:
+        if offset <= known.announced and final == stream.ended and state.value != known.state:
+            # It was taken for crashed and goes on, or ended, without a record more: it must win over that.
+            offset = known.announced + 1
+        if offset > known.announced:
             speaks = self._speaker(store, stream) == stream.stream_id
             self._plan_rows(stream, telling, entry, base_us + offset, speaks=speaks)
-            telling.pending.append(lambda _: self._announced(stream, offset))
+            telling.pending.append(lambda _: self._announced(stream, offset, state))
         return entry.last_seq >= stream.newest and final == stream.ended
 
-    def _announced(self, stream: Stream, offset: int) -> None:
-        stream.remembered = self._state.put_stream(stream.remembered, announced=offset)
+    def _announced(self, stream: Stream, offset: int, state: RunState) -> None:
+        known = stream.remembered
+        stream.remembered = self._state.put_stream(known, announced=offset, state=state.value)
         self.rest(stream)
 
     def _speaker(self, store: CassandraStore, stream: Stream) -> UUID | None:
@@ -240,9 +251,6 @@ class Announcer:
                 row = MetricRow(name, goal_of(name, entry.run.metrics), summary.copy(), position)
                 telling.pending.append(_write_metric(stream, row, stamp_us))
                 telling.points[name] = summary.n
-        # "stale" is for the reader to say: it sees how old the last sign of life is.
-        state = RunState.RUNNING if entry.state is RunState.STALE else entry.state
-        entry = replace(entry, state=state)
         row = stream_row(entry)
         telling.pending.append(lambda store: store.write_stream_state(row, stamp_us))
         if speaks:
@@ -301,7 +309,7 @@ class Announcer:
         if closing is not None:
             self._state.put_closing(closing)
             stream.remembered = self._state.put_stream(
-                stream.remembered, state=stream.state.value, ended_ns=stream.ended_ns, last_seq=stream.newest
+                stream.remembered, ended_ns=stream.ended_ns, last_seq=stream.newest
             )
         return closing
 
@@ -337,6 +345,7 @@ class Announcer:
             and not telling.pending
             and stream.ended
             and stream.remembered.announced > stream.newest
+            and stream.remembered.state == stream.state.value
             and telling.beaten == stream.acked.pairs
             and stream.all_stated
         )

@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
+from wal.shipping.crashed import CrashedStream, CrashWatch
 from wal.shipping.unshipped import Segment, Stream, directory_time
 
 NEWEST_RUNS = 4
@@ -35,6 +36,7 @@ class Backlog:
         self.local: dict[UUID, Stream] = {}
         """Streams that are not to be shipped: only their pages are kept."""
         self.shipped: set[UUID] = set()
+        self.crashed = CrashWatch()
         self._include_offline = include_offline
         self._unseen: deque[tuple[UUID, UUID, Path]] = deque()
         self._known: set[UUID] = set()
@@ -47,7 +49,7 @@ class Backlog:
         self._turn: deque[UUID] = deque()  # streams in the order of their next turn in the live lane
 
     def forget(self, stream_id: UUID) -> None:
-        """Nothing is left to do for a stream: it is not looked at again."""
+        """Nothing is left to do for a stream: it is not looked at again, but for what :attr:`crashed` has."""
         self._known.add(stream_id)
         self.shipped.add(stream_id)
         self.streams.pop(stream_id, None)
@@ -130,6 +132,7 @@ class Backlog:
     def look_thoroughly(self) -> None:
         """Somebody says that there is something new: look everywhere, for a few looks."""
         self._thorough_looks = THOROUGH_LOOKS
+        self.crashed.look_at_all()
 
     def _look_for_streams(self, name: str, now_ns: int) -> None:
         directory = f"{self.log_dir}/{name}"
@@ -151,6 +154,7 @@ class Backlog:
         """Take a stream in and look at it for the first time; an offline one to be shipped only if that is
         asked for, or if something that was sent of it is doubtful."""
         stream.look(now_ns)
+        self._watch(stream)
         if stream.info is None and not stream.problems:
             # Half-born: its writer has made the directory and not the first segment. Seen again next time.
             self._known.discard(stream.stream_id)
@@ -166,8 +170,23 @@ class Backlog:
 
     def look(self, now_ns: int) -> bool:
         """Look at every stream that may still grow. True when one did."""
-        changed = [stream.look(now_ns) for stream in tuple(self.everything)]
-        return any(changed)
+        grown = [stream for stream in tuple(self.everything) if stream.look(now_ns)]
+        for crashed in self.crashed.changed():
+            stream = self.streams.get(crashed.stream_id) or self.local.get(crashed.stream_id)
+            if stream is not None:
+                stream.revive(now_ns)
+                grown.append(stream)
+            elif crashed.directory.is_dir():
+                self.shipped.discard(crashed.stream_id)
+                self._unseen.append((crashed.run_id, crashed.stream_id, crashed.directory))
+        for stream in grown:
+            self._watch(stream)
+        return bool(grown)
+
+    def _watch(self, stream: Stream) -> None:
+        remains = stream.remains
+        if remains is not None:
+            self.crashed.add(CrashedStream(stream.run_id, stream.stream_id, stream.directory, remains))
 
     def try_damaged(self, now_ns: int) -> None:
         """Read again what could not be read."""

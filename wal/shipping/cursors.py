@@ -30,9 +30,10 @@ class StreamState:
     """What the syncer has to remember of a stream.
 
     ``base_us`` is what every cell's timestamp counts from (base + seq, µs); ``announced`` the newest seq that
-    the catalogue in Cassandra was written with, -1 before the first time. ``state``, ``ended_ns`` and
-    ``last_seq`` are set by the syncer when it found the writer dead: the segments stay as they are.
-    ``end_shipped``: nothing of this stream is left to do.
+    the catalogue in Cassandra was written with, -1 before the first time, and ``state`` the state.
+    ``ended_ns`` and ``last_seq`` are set by the syncer when it found the writer dead: the segments stay as
+    they are. ``end_shipped``: nothing of this stream is left to do, as long as a crashed one shows the same
+    ``remains`` (:func:`wal.shipping.crashed.remains_of`).
     """
 
     stream_id: UUID
@@ -44,6 +45,7 @@ class StreamState:
     state: str | None = None
     ended_ns: int | None = None
     last_seq: int | None = None
+    remains: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,11 @@ def _paging(db: Database) -> None:
     _table(db, "paging").create(columns, pk="stream", strict=True)
 
 
+@_migrations()
+def _remains(db: Database) -> None:
+    _table(db, "stream").add_column("remains", str)
+
+
 def _table(db: Database, name: str) -> Table:
     return db.table(name)
 
@@ -162,6 +169,7 @@ def _stream_state(row: Mapping[str, Any]) -> StreamState:
     return StreamState(
         UUID(row["stream"]), UUID(row["run"]), row["base_us"], bool(row["registered"]),
         bool(row["end_shipped"]), row["announced"], row["state"], row["ended_ns"], row["last_seq"],
+        row["remains"],
     )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ class Follower:
 
     def entry(self, stream: Stream) -> StreamEntry:
         """The entry of one stream, read now."""
-        return self._refresh(self._followed(stream.run_id, stream.stream_id, stream.directory))
+        followed = self._followed(stream.run_id, stream.stream_id, stream.directory)
+        return self._refresh(followed, again=not stream.ended)
 
     def siblings(self, stream: Stream) -> list[StreamEntry]:
         """The entries of all streams of the same run as they were read last: who they are does not change."""
@@ -72,12 +73,13 @@ class Follower:
             followed = streams[stream_id] = _Followed(reader, SegmentIndex(directory))
         return followed
 
-    def _refresh(self, followed: _Followed) -> StreamEntry:
+    def _refresh(self, followed: _Followed, *, again: bool = False) -> StreamEntry:
+        """``again``: read it also if it was final, for its writer is alive after all."""
         try:
             seen = fingerprint(followed.reader.directory)
         except OSError:
             seen = ()
-        if followed.entry is None or seen != followed.seen or not followed.entry.final:
+        if again or followed.entry is None or seen != followed.seen or not followed.entry.final:
             changed_ns = max((time_ns for _, _, time_ns in seen), default=0)
             followed.entry = followed.reader.refresh(changed_ns, self._clock_ns())
             followed.seen = seen

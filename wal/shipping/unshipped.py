@@ -14,6 +14,7 @@ from uuid import UUID
 
 from wal import journal
 from wal.record import CorruptRecord, NewerFormat, digest
+from wal.shipping.crashed import Signature, remains_of, signature_of
 from wal.shipping.cursors import Closing, SegmentState, StreamState
 from wal.shipping.ranges import Ranges
 from wal.source import RunState
@@ -30,8 +31,6 @@ RECENT_S = 60.0
 UNSETTLED_NS = 2_000_000_000
 """A directory that changed this recently may change again within the same tick of its clock: the next look
 lists it again, whatever its time says."""
-
-Signature = tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -65,19 +64,6 @@ def directory_time(path: Path | str, now_ns: int) -> int | None:
     return time_ns if abs(now_ns - time_ns) > UNSETTLED_NS else 0
 
 
-def _signature(path: Path) -> Signature:
-    """Changes whenever the file or its write-ahead log did."""
-    found: list[int] = []
-    for name in (path, f"{path}-wal"):
-        try:
-            stat = os.stat(name)
-        except OSError:
-            found += (0, 0)
-        else:
-            found += (stat.st_size, stat.st_mtime_ns)
-    return tuple(found)
-
-
 @dataclass(slots=True, eq=False)
 class Stream:
     """One stream on disk and how far it is shipped.
@@ -85,7 +71,8 @@ class Stream:
     ``fresh`` and ``todo`` are what the live and the backlog lane still have to hand out, ``acked`` what
     Cassandra acknowledged (or refused for good), ``damaged`` what could not be read; seqs in none of them are
     on their way. ``stated`` are the segments whose row in ``run_segments`` is written. ``state`` is RUNNING
-    until the stream's end was read or its writer is known to be dead. ``revision`` grows with every change.
+    until the stream's end was read or its writer is taken for dead (see :meth:`revive`). ``revision`` grows
+    with every change.
     """
 
     run_id: UUID
@@ -124,8 +111,16 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Its writer is gone: nothing will be added."""
+        """Its writer is gone, or taken for dead: nothing is expected to be added."""
         return self.state is not RunState.RUNNING
+
+    @property
+    def remains(self) -> str | None:
+        """What the files of a stream showed when it was taken for crashed; None for any other stream."""
+        if self.state is not RunState.CRASHED:
+            return None
+        last = self._open or self._born[-1:]
+        return remains_of((segment.number, segment.signature) for segment in last)
 
     @property
     def live(self) -> bool:
@@ -174,7 +169,7 @@ class Stream:
                     self._open.append(self.segments[number])
         for segment in self._open:
             # Taken before reading: what is committed while we read is seen by the next look.
-            signature = _signature(segment.path)
+            signature = signature_of(segment.path)
             if signature != segment.signature:
                 segment.signature = signature
                 changed |= self._read(segment)
@@ -208,6 +203,8 @@ class Stream:
         grown_from = segment.last_seq + 1
         segment.last_seq = max(segment.last_seq, last)
         segment.seal = meta.seal
+        if segment.seal is None and not self._is_acked(segment):
+            self.stated.discard(segment.number)  # stated when it was taken for crashed, and grown since
         self.fresh.add(grown_from, segment.last_seq)
         self._committed += segment.last_seq - grown_from + 1
         if segment is self._born[-1]:
@@ -219,8 +216,15 @@ class Stream:
 
     def _bury(self) -> None:
         """The writer is dead and left no end: crashed, at the last change of its files."""
+        known = self.remembered
         self.state = RunState.CRASHED
-        self.ended_ns = self.remembered.ended_ns or self._changed_ns()
+        self.ended_ns = known.ended_ns if known.last_seq == self.newest else self._changed_ns()
+
+    def revive(self, now_ns: int) -> None:
+        """A stream that was taken for crashed shows a sign of life: look at it again."""
+        self.state, self.ended_ns = RunState.RUNNING, None
+        self.revision += 1
+        self.look(now_ns)
 
     def _changed_ns(self) -> int:
         """When a file of the newest segments changed last, ns."""
@@ -318,7 +322,7 @@ def recover_seal(stream: Stream, segment: Segment) -> Closing | None:
     The file stays as it is: it has one read-write connection ever, and that one was the writer's.
     """
     try:
-        records = journal.read_records(segment.path)
+        records = journal.read_records(segment.path, limit=segment.last_seq - segment.first_seq + 1)
     except (journal.CorruptSegment, CorruptRecord, PermissionError, FileNotFoundError) as error:
         stream.problems[segment.path] = str(error)
         return None
