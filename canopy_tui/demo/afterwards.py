@@ -7,18 +7,20 @@ import shlex
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
 from canopy_tui import format as fmt
-from canopy_tui.demo.crew import DemoError
+from canopy_tui.demo.crew import STOP_SECONDS, DemoError
 from canopy_tui.demo.place import KEYSPACE, NODE, Place
 from wal.local import LocalSource
 from wal.shipping import daemon
 from wal.source import RunState
 
 SYNCER_SECONDS = 10.0
+POLL_SECONDS = 0.05
 
 
 def run_ids(log_dir: Path) -> set[UUID]:
@@ -72,7 +74,7 @@ def clean_up(place: Place, say: Callable[[str], None]) -> None:
     from wal.cassandra import node
 
     with place.entered():
-        _stop_trainers(place.log_dir)
+        stop_trainers(place.log_dir)
         stop_syncer(place.log_dir)
         freed = place.bytes_used()
         if place.configured:
@@ -90,12 +92,25 @@ def stop_syncer(log_dir: Path) -> None:
         raise DemoError(f"the syncer of {log_dir} does not stop: see {log_dir / daemon.LOG_FILE}.")
 
 
-def _stop_trainers(log_dir: Path) -> None:
-    """End the runs that an earlier ``--keep`` left training here."""
+def stop_trainers(log_dir: Path) -> None:
+    """End the runs that an earlier ``--keep`` left training here, as a demo ends its own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _training(log_dir):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+        deadline = time.monotonic() + STOP_SECONDS
+        while _training(log_dir) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+
+def _training(log_dir: Path) -> set[int]:
+    """The processes of this machine that log here."""
     source = LocalSource(log_dir)
     try:
         rows = [row for row in source.runs() if row.state is RunState.RUNNING and row.local]
-        pids = {
+        return {
             stream.pid
             for row in rows
             for stream in source.run(row.run_id).streams
@@ -103,11 +118,6 @@ def _stop_trainers(log_dir: Path) -> None:
         }
     finally:
         source.close()
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
 
 
 def _drop_keyspace() -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from canopy_tui.demo.afterwards import closing_lines, run_ids, stop_syncer
+from canopy_tui.demo.afterwards import closing_lines, run_ids, stop_syncer, stop_trainers
 from canopy_tui.demo.crew import Crew
 from canopy_tui.demo.ending import undisturbed
 from canopy_tui.demo.place import OUTPUT, Place
@@ -80,6 +80,7 @@ class Performance:
             last_first.callback(self.server.stop)
             last_first.callback(stop_syncer, self._place.log_dir)
             last_first.callback(self._verbs.stop)
+            last_first.callback(stop_trainers, self._place.log_dir)  # those that an earlier demo kept
             last_first.callback(self._crew.stop)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.waiting import DEADLINE_S, eventually
 
+from canopy_tui.demo import afterwards
 from canopy_tui.demo import crew as crew_module
 from canopy_tui.demo.crew import Crew, DemoError
 from canopy_tui.demo.place import KEYSPACE, NODE, OUTPUT, Place
@@ -264,6 +265,17 @@ def test_clean_ends_what_was_kept_and_removes_it(tmp_path: Path) -> None:
     assert ended.stdout.startswith(f"removed {place.log_dir} and the node 'demo'")
     assert not place.log_dir.exists()
     kept.stop()
+
+
+def test_runs_that_were_kept_are_ended_in_order(
+    place: Place, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(afterwards, "STOP_SECONDS", DEADLINE_S)
+    crew.watchable([tiny("kept", seconds=600.0)])
+    eventually(lambda: details(place), lambda runs: [run.row.records > 0 for run in runs.values()] == [True])
+    afterwards.stop_trainers(place.log_dir)
+    assert details(place)["kept"].row.state is RunState.DONE
+    crew.stop()  # its parent hears of the end
 
 
 def test_a_configured_demo_needs_a_configured_cassandra(
