@@ -134,3 +134,48 @@ def test_the_writing_side_knows_no_reading_side() -> None:
     """A trainer's process must not even hold the code that talks to Cassandra or reads lists."""
     reached = {name for name in modules_after("wal.run") if name.startswith("wal.")}
     assert reached.isdisjoint({"wal.catalog", "wal.merged", "wal.syncer", "wal.settings", "wal.cassandra"})
+
+
+# -- circles -----------------------------------------------------------------------------------------------
+
+
+def _unseen_at_run_time(tree: ast.Module) -> Iterator[ast.AST]:
+    """What stands under ``if TYPE_CHECKING`` and under ``if __name__ == "__main__"``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'"):
+            yield from ast.walk(node)
+
+
+def imported_modules() -> dict[str, set[str]]:
+    """Each module of ours with those of ours that it imports, at any depth of its functions."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in ("wal", "canopy_tui")
+        for path in sources(package)
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        unseen = set(map(id, _unseen_at_run_time(tree)))
+        names = [
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and id(node) not in unseen
+            for alias in node.names
+        ]
+        owners = (name if name in paths else name.rpartition(".")[0] for name in names)
+        found[module] = {owner for owner in owners if owner in paths and owner != module}
+    return found
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    """Whoever is imported by nobody who is left is taken away, until only circles are left."""
+    left = imported_modules()
+    while True:
+        wanted = set().union(*left.values()) if left else set()
+        free = [module for module, owners in left.items() if module not in wanted or not owners & left.keys()]
+        if not free:
+            break
+        for module in free:
+            del left[module]
+    assert left == {}

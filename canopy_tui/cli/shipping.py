@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canopy_tui.cli.sync import EXIT_BACKLOG, EXIT_DRAINED, EXIT_REJECTED
 from canopy_tui.format import count, duration, plural
 
 if TYPE_CHECKING:
     from wal.reading.acks import Acks
     from wal.syncer import Outcome, Syncer
+
+EXIT_DRAINED, EXIT_BACKLOG, EXIT_REJECTED = 0, 2, 3
+"""Exit codes; 1 is any other error."""
 
 GRACE_S = 10.0
 """How long ``--once`` waits for a Cassandra that does not answer: it may just be starting."""

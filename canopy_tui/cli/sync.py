@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-EXIT_DRAINED, EXIT_ERROR, EXIT_BACKLOG, EXIT_REJECTED = 0, 1, 2, 3
 LOG_LINES = 100
 FOLLOW_SECONDS = 0.2
 

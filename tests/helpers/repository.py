@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from wal.cassandra.jars import Jar
+from wal.cassandra.pinned import Jar
 
 
 def make_jar(name: str, size: int) -> tuple[Jar, bytes]:

@@ -12,8 +12,9 @@ import pytest
 from helpers.repository import Repository, make_jar, repository
 
 from wal.cassandra import download, jars
-from wal.cassandra.jars import VERSIONS, fetch_jars, is_whole, pinned
+from wal.cassandra.jars import fetch_jars, is_whole
 from wal.cassandra.noderecord import NodeError
+from wal.cassandra.pinned import VERSIONS, Jar, pinned
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ class Reported:
         self.total = total
 
 
-def get(server: Repository, folder: Path, *wanted: jars.Jar) -> Reported:
+def get(server: Repository, folder: Path, *wanted: Jar) -> Reported:
     reported = Reported()
     paths = fetch_jars(list(wanted), repository=server.url, cache=folder, progress=reported)
     assert paths == [folder / jar.path for jar in wanted]
@@ -185,7 +186,7 @@ def test_no_network_keeps_what_came(server: Repository, tmp_path: Path) -> None:
 
 
 def test_no_room_is_said_before_anything_is_downloaded(server: Repository, tmp_path: Path) -> None:
-    huge = jars.Jar("org.example", "huge", "1.0", "", "0" * 64, 10**18)
+    huge = Jar("org.example", "huge", "1.0", "", "0" * 64, 10**18)
     with pytest.raises(NodeError, match="are free: make room, or set XDG_CACHE_HOME"):
         get(server, tmp_path, huge)
     assert not server.asked

@@ -23,8 +23,8 @@ from helpers.nodes import QUICK_JAVA, ended_with_us, running_node
 
 from wal.cassandra import node
 from wal.cassandra.handshake import answers, free_port, in_use
-from wal.cassandra.jars import VERSIONS
 from wal.cassandra.noderecord import NodeRecord, process_identity, read_record, write_record
+from wal.cassandra.pinned import VERSIONS
 from wal.cassandra.server import Node, cluster, new_node
 
 KEYSPACE = (

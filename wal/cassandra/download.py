@@ -7,16 +7,14 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
 from wal.cassandra.noderecord import NodeError
-
-if TYPE_CHECKING:
-    from wal.cassandra.jars import Jar
+from wal.cassandra.pinned import Jar
 
 # A connection that says nothing for so long is given up and made again; Ctrl-C waits as long at most.
 SILENCE_SECONDS = 5.0

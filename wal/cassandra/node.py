@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from wal.cassandra import jars
 from wal.cassandra.handshake import free_port, in_use
 from wal.cassandra.nodeconfig import NodeSpec
 from wal.cassandra.noderecord import (
@@ -30,6 +29,7 @@ from wal.cassandra.noderecord import (
     read_record,
     write_record,
 )
+from wal.cassandra.pinned import DEFAULT_VERSION, pinned
 from wal.cassandra.server import (
     LOOPBACK,
     NATIVE_PORT,
@@ -106,9 +106,9 @@ class _Start:
             version
             or data_version(directory)
             or os.environ.get("CANOPY_CASSANDRA_VERSION")
-            or jars.DEFAULT_VERSION
+            or DEFAULT_VERSION
         )
-        jars.pinned(version)  # an unknown version is refused before anything is written
+        pinned(version)  # an unknown version is refused before anything is written
         if port and in_use(host, port):
             raise NodeError(f"Port {port} of {host} is in use: stop what listens there, or leave --port out.")
         before = read_record(name)

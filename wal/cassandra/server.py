@@ -21,6 +21,7 @@ from wal.cassandra.handshake import answers, free_port
 from wal.cassandra.java import find_java
 from wal.cassandra.nodeconfig import NodeSpec, command, write_files
 from wal.cassandra.noderecord import NodeError
+from wal.cassandra.pinned import DEFAULT_VERSION
 
 LOOPBACK = "127.0.0.1"
 NATIVE_PORT, STORAGE_PORT = 9042, 7000
@@ -206,7 +207,7 @@ class Node:
             yield lock
 
 
-def new_node(directory: Path, version: str = jars.DEFAULT_VERSION, **options: Any) -> Node:
+def new_node(directory: Path, version: str = DEFAULT_VERSION, **options: Any) -> Node:
     """A node on free ports of 127.0.0.1; ``options`` are fields of NodeSpec. Not started."""
     host = options.setdefault("host", LOOPBACK)
     options.setdefault("port", free_port(host, NATIVE_PORT))
@@ -214,9 +215,7 @@ def new_node(directory: Path, version: str = jars.DEFAULT_VERSION, **options: An
     return Node(NodeSpec(directory=directory, version=version, **options))
 
 
-def cluster(
-    directory: Path, count: int = 3, version: str = jars.DEFAULT_VERSION, **options: Any
-) -> list[Node]:
+def cluster(directory: Path, count: int = 3, version: str = DEFAULT_VERSION, **options: Any) -> list[Node]:
     """``count`` nodes on 127.0.0.1, .2, .3 … with a token each, evenly apart. Not started: start the first,
     wait until it is ready, then the others."""
     hosts = [f"127.0.0.{number}" for number in range(1, count + 1)]
