@@ -20,7 +20,7 @@ ROLE_TONES = {
     "blank": "", "line": "curve", "band": "band",
     "unshipped-line": "waiting", "unshipped-band": "waiting-band", "unshipped-axis": "waiting",
     "axis": "faint", "guide": "guide", "label": "muted", "bad": "bad", "clip": "",
-    "mark": "", "cursor": "muted",
+    "mark": "", "cursor": "faint", "crossing": "strong",
 }  # fmt: skip
 """Tone of each role of a plot. Red is for what is not finite; a clipped value is no fault of the run."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ROLES, _TINTS = list(Role), list(Tint)
 _ROLE_AT = {role: i for i, role in enumerate(_ROLES)}
 _TINT_AT = {tint: i for i, tint in enumerate(_TINTS)}
+_LINE_ROLES = [_ROLE_AT[Role.LINE], _ROLE_AT[Role.UNSHIPPED_LINE]]
 
 DASHES = {Stroke.DASHED: (6, 4), Stroke.DOTTED: (2, 1)}
 """Cells of a period, and how many of them the line is strong in."""
@@ -59,6 +60,11 @@ class Canvas:
         free = looks == BLANK
         self.chars[where] = np.where(free, char, chars)
         self.looks[where] = np.where(free, look(role), looks)
+
+    def cross(self, column: int) -> None:
+        """Mark where lines run through a column."""
+        looks = self.looks[:, column]
+        looks[np.isin(looks // len(_TINTS), _LINE_ROLES)] = look(Role.CROSSING)
 
     def rows(self) -> list[list[Part]]:
         """Each row as parts of one look each."""

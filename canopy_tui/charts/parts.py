@@ -61,7 +61,8 @@ class Phase:
 
 
 class Role(StrEnum):
-    """What a piece of a chart is. ``unshipped…``: made of records that Cassandra has not acknowledged."""
+    """What a piece of a chart is. ``unshipped…``: made of records that Cassandra has not acknowledged.
+    ``CROSSING`` is where a line meets the cursor."""
 
     BLANK = "blank"
     LINE = "line"
@@ -76,6 +77,7 @@ class Role(StrEnum):
     CLIP = "clip"
     MARK = "mark"
     CURSOR = "cursor"
+    CROSSING = "crossing"
 
 
 class Part(NamedTuple):

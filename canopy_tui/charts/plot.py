@@ -181,6 +181,7 @@ def _body(
     canvas, hidden = composed(curves, sketch.rasters, over.tints, glyphs, (sketch.rows, inner))
     labels = _y_labels(sketch.scale, sketch.rows)
     if over.cursor is not None:
+        canvas.cross(over.cursor)
         canvas.put((slice(None), over.cursor), glyphs.cursor, Role.CURSOR)
     for place in {place for place, kind in over.marks if kind is MarkKind.RESTART}:
         canvas.put((slice(None), place), glyphs.guide_x, Role.GUIDE)

@@ -36,12 +36,22 @@ def ticks(low: float, high: float, most: int = MOST_Y_LABELS) -> list[float]:
     half = high / 2 - low / 2  # the whole span of two huge values would overflow
     step = nice_step(half, most) * 2 if half > 1e300 else nice_step(2 * half, most + 1)
     while step and math.isfinite(step):
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        found = [i * step for i in range(first, last + 1)] if last - first < 64 else []
+        found = _multiples(low, high, step)
         if len(found) <= most:
-            return found if len(set(found)) >= 2 else [low, high]
+            # Where only one is left, the outermost of the next finer ones tell more than it does.
+            few = found if len(found) >= 2 else _multiples(low, high, nice_step(step * 0.4, 1))
+            few = few if len(few) <= most else [few[0], few[-1]]
+            return few if len(set(few)) >= 2 else [low, high]
         step = nice_step(step * 1.5, 1)
     return [low, high]
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    """The multiples of ``step`` within ``low`` … ``high``; none where there would be a great many."""
+    if not step:
+        return []
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [i * step for i in range(first, last + 1)] if last - first < 64 else []
 
 
 def log_ticks(low: float, high: float, most: int = MOST_Y_LABELS) -> list[float]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers.dots import path
+from helpers.dots import joined_columns, path
 from helpers.seriesof import series_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from canopy_tui.charts.axis import Axis
 from canopy_tui.charts.braille import any_in_cell, cell_codes
 from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE
-from canopy_tui.charts.raster import filled, joins, rasterise, rows_of, spans
+from canopy_tui.charts.raster import filled, rasterise, rows_of, spans
 from canopy_tui.charts.scale import Scale, robust_scale
 
 HEIGHT = 24
@@ -77,12 +77,10 @@ def test_columns_draw_what_all_points_draw(walk: list[tuple[int, float]], width:
     scale = Scale(-5.0, 5.0)
     from_columns = rasterise(series, axis, scale, HEIGHT).band
 
-    finite = np.flatnonzero(series.columns.finite)
-    joined = dict(zip(finite[1:].tolist(), joins(series.columns, finite).tolist(), strict=True))
     x = axis.dots(np.array(steps)).tolist()
     column = (np.searchsorted(series.columns.edges, steps, side="right") - 1).tolist()
     y = rows_of(scale, np.array(numbers), HEIGHT).tolist()
-    from_points = path((HEIGHT, width), x, y, column, joined)
+    from_points = path((HEIGHT, width), x, y, column.tolist(), joined_columns(steps, column.tolist(), set()))
     assert np.array_equal(from_columns, from_points)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from statistics import median
 
 import numpy as np
+
+GAP_FACTOR = 4
 
 
 def stroke(layer: np.ndarray, x: int, row_a: int, row_b: int) -> None:
@@ -39,19 +42,49 @@ def _nearest(value: Fraction) -> int:
 
 
 def path(
-    shape: tuple[int, int],
-    dots: Sequence[int],
-    rows: Sequence[int],
-    columns: Sequence[int],
-    joined: dict[int, bool],
+    shape: tuple[int, int], dots: Sequence[int], rows: Sequence[int], columns: Sequence[int], joined: set[int]
 ) -> np.ndarray:
     """A layer of all points joined in their order, each at (dot, row) and lying in a column.
 
-    ``joined`` says of a column whether a line leads to it from the column with points before it.
+    ``joined`` are the columns to which a line leads from the column with points before it.
     """
     layer = np.zeros(shape, dtype=np.bool_)
+    segments: set[tuple[int, int, int, int]] = set()  # the same segment twice lights the same dots
     for i in range(len(dots)):
-        near = i > 0 and (columns[i] == columns[i - 1] or joined[columns[i]])
+        near = i > 0 and (columns[i] == columns[i - 1] or columns[i] in joined)
         at = i - 1 if near else i
-        segment(layer, dots[at], rows[at], dots[i], rows[i])
+        segments.add((dots[at], rows[at], dots[i], rows[i]))
+    for ends in segments:
+        segment(layer, *ends)
     return layer
+
+
+def joined_columns(xs: Sequence[float], columns: Sequence[int], only_bad: set[int]) -> set[int]:
+    """The columns to which a line leads, from all finite points in the order of their x.
+
+    None over a column that holds only what is not finite, nor over a gap: several empty columns and more than
+    four times the usual spacing, the median one or the smaller of those beside.
+    """
+    starts = [i for i in range(len(columns)) if i == 0 or columns[i] != columns[i - 1]]
+    gaps = [float(xs[i]) - float(xs[i - 1]) for i in starts[1:]]
+    found: set[int] = set()
+    for at, gap in enumerate(gaps):
+        beside = [gaps[i] for i in (at - 1, at + 1) if 0 <= i < len(gaps)] or [gap]
+        usual = max(median(gaps), 1.0, min(beside))
+        here, before = columns[starts[at + 1]], columns[starts[at + 1] - 1]
+        close = gap <= GAP_FACTOR * usual or here == before + 1
+        if close and not any(before < bad < here for bad in only_bad):
+            found.add(here)
+    return found
+
+
+def lit(rows: Sequence[str], cells: str, dots_wide: int, dots_high: int) -> np.ndarray:
+    """Characters back to dots; ``cells`` are those of a glyph set. Others are no dots."""
+    picture = np.zeros((len(rows) * dots_high, len(rows[0]) * dots_wide if rows else 0), dtype=np.bool_)
+    for y, row in enumerate(rows):
+        for x, char in enumerate(row):
+            code = max(cells.find(char), 0)
+            for bit in range(dots_wide * dots_high):
+                if code >> bit & 1:
+                    picture[y * dots_high + bit // dots_wide, x * dots_wide + bit % dots_wide] = True
+    return picture
