@@ -38,12 +38,24 @@ def test_the_packaged_java_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert find_java().major == 17
 
 
-def test_none_at_all(bare: Path) -> None:
+def test_none_at_all(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     with pytest.raises(NodeError) as caught:
         find_java()
     assert str(caught.value) == (
         "Cassandra needs a Java 17 or 11, and none was found: "
         "pip install 'canopy-tui[local]', or install a JDK 17 and set JAVA_HOME to it."
+    )
+
+
+def test_none_at_all_where_no_package_brings_one(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(NodeError) as caught:
+        find_java()
+    assert str(caught.value) == (
+        "Cassandra needs a Java 17 or 11, and none was found: install one (Debian and Ubuntu: apt install "
+        "openjdk-17-jre-headless), or set JAVA_HOME to yours."
     )
 
 

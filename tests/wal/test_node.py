@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from cassandra.query import SimpleStatement
 from helpers.nodes import QUICK_JAVA, ended_with_us, running_node
 
 from wal.cassandra import node
-from wal.cassandra.handshake import answers, free_port, in_use
+from wal.cassandra.handshake import answers, free_port, in_use, is_ours
 from wal.cassandra.noderecord import NodeRecord, process_identity, read_record, write_record
 from wal.cassandra.pinned import VERSIONS
 from wal.cassandra.server import Node, cluster, new_node
@@ -114,6 +115,24 @@ def written(cql: Session, insert: SimpleStatement, number: int) -> bool:
     return True
 
 
+def test_several_nodes_need_as_many_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where 127.0.0.2 has to be added."""
+
+    class Socket(socket.socket):
+        def bind(self, address: Any) -> None:
+            if address[0] != "127.0.0.1":
+                raise OSError(errno.EADDRNOTAVAIL, "Can't assign requested address")
+            super().bind(address)
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    assert len(cluster(tmp_path, 1)) == 1
+    with pytest.raises(
+        node.NodeError, match=r"no address 127\.0\.0\.2.*sudo ifconfig lo0 alias 127\.0\.0\.2"
+    ):
+        cluster(tmp_path, 3)
+
+
+@pytest.mark.skipif(not is_ours("127.0.0.2"), reason="macOS has 127.0.0.1 alone, unless aliases are added")
 def test_three_nodes_form_a_cluster(tmp_path: Path) -> None:
     first, *others = nodes = cluster(tmp_path, 3, durable=False, heap_mb=256, java_options=QUICK_JAVA)
     with ended_with_us(first):

@@ -44,6 +44,16 @@ def in_use(host: str, port: int) -> bool:
     return False
 
 
+def is_ours(host: str) -> bool:
+    """Whether this machine has that address: of 127.0.0.0/8, macOS has 127.0.0.1 alone."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
 def free_port(host: str, wanted: int | None, *others: int) -> int:
     """The first of the ports given that is free on ``host``, else any free one."""
     for port in (wanted, *others):

