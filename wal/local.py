@@ -87,6 +87,14 @@ class LocalSource:
                 continue
         return join(parts)
 
+    def points_within(
+        self, run_id: UUID, stream_id: UUID, metric: str, ranges: Sequence[tuple[int, int]]
+    ) -> Points:
+        """The points of a metric in ranges of seqs, ascending and apart."""
+        from wal.reading.points import join  # numpy: listing runs works without it
+
+        return join([self.points(run_id, stream_id, metric, first - 1, last) for first, last in ranges])
+
     def paged(self, run_id: UUID, stream_id: UUID) -> Paged | None:
         """How far the stream's pages go. Costs a ``stat`` while its file has not changed."""
         return self._pages(run_id, stream_id).paged()

@@ -229,6 +229,12 @@ class Source(Protocol):
         there."""
         ...
 
+    def points_within(
+        self, run_id: UUID, stream_id: UUID, metric: str, ranges: Sequence[tuple[int, int]]
+    ) -> Points:
+        """The points of a metric in ranges of seqs, first and last included, ascending and apart."""
+        ...
+
     def paged(self, run_id: UUID, stream_id: UUID) -> Paged | None:
         """How far the stream's pages go; None while it has none that this version reads. Asked before the
         pages: those then go at least as far."""

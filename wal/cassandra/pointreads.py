@@ -35,24 +35,32 @@ class Reader(PageReader):
         network."""
         from wal.reading.points import join
 
-        cql = (
-            f"SELECT seq, kind, step, ts, values[?] FROM {self.keyspace}.training_metrics "
-            "WHERE run_id = ? AND stream = ? AND chunk = ? AND seq > ?"
-        )
         if through_seq is not None:
-            chunks = self._between(cql, run_id, stream_id, metric, after_seq, through_seq)
-            return join([_points(rows) for rows in chunks])
-        chunks = self._chunks(run_id, stream_id, after_seq, cql, (metric,))
+            return self.points_within(run_id, stream_id, metric, [(after_seq + 1, through_seq)])
+        chunks = self._chunks(run_id, stream_id, after_seq, self._points_cql("seq > ?"), (metric,))
         return join([_points(rows) for rows in chunks])
 
-    def _between(
-        self, cql: str, run_id: UUID, stream_id: UUID, metric: str, after_seq: int, through_seq: int
-    ) -> Iterator[_Rows]:
-        """Rows of the chunks that a range of seqs lies in, both ends known."""
+    def points_within(
+        self, run_id: UUID, stream_id: UUID, metric: str, ranges: Sequence[tuple[int, int]]
+    ) -> Points:
+        """The points of a metric in ranges of seqs, ascending and apart; all are asked for at once. Raises
+        like :meth:`points`."""
+        from wal.reading.points import join
+
         self.stream_row(run_id, stream_id)
-        chunks = range((after_seq + 1) >> CHUNK_BITS, (through_seq >> CHUNK_BITS) + 1)
-        arguments = ((metric, run_id, stream_id, chunk, after_seq, through_seq) for chunk in chunks)
-        return self.session.read_many(f"{cql} AND seq <= ?", arguments)
+        arguments = [
+            (metric, run_id, stream_id, chunk, first, last)
+            for first, last in ranges
+            for chunk in range(first >> CHUNK_BITS, (last >> CHUNK_BITS) + 1)
+        ]
+        answers = self.session.read_many(self._points_cql("seq >= ? AND seq <= ?"), arguments)
+        return join([_points(rows) for rows in answers])
+
+    def _points_cql(self, seqs: str) -> str:
+        return (
+            f"SELECT seq, kind, step, ts, values[?] FROM {self.keyspace}.training_metrics "
+            f"WHERE run_id = ? AND stream = ? AND chunk = ? AND {seqs}"
+        )
 
     def records(
         self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None

@@ -105,7 +105,7 @@ class OwnPages:
             self._store = _Store(self.inner, self.inner.top()[0])
             self._paged = base
         else:
-            first = self.inner.points(0, WINDOW_RECORDS)
+            first = self.inner.points([(1, WINDOW_RECORDS)])
             coarser = 0
             while self.newest_seq >> FAN_OUT_BITS * (coarser + BASE_LEVEL) > BASE_BUCKETS:
                 coarser += 1
@@ -119,7 +119,7 @@ class OwnPages:
         assert paged is not None
         builder = Builder(store, paged.shift)
         for after in range(paged.fine_seq, through_seq, WINDOW_RECORDS):
-            points = self.inner.points(after, min(after + WINDOW_RECORDS, through_seq))
+            points = self.inner.points([(after + 1, min(after + WINDOW_RECORDS, through_seq))])
             none = np.zeros(len(points), dtype=np.int64)
             builder.add(Batch(none, points.seq, points.step, points.ts // 1_000, points.value))
         # Which pages changed is not followed: all are in memory, and reading them anew costs little.
@@ -142,8 +142,8 @@ class OwnPages:
         found |= {number: body for number, body in own if first_page <= number <= last_page}
         return [(number, found[number]) for number in sorted(found)]
 
-    def points(self, after_seq: int, through_seq: int) -> Points:
-        return self.inner.points(after_seq, through_seq)
+    def points(self, ranges: Sequence[tuple[int, int]]) -> Points:
+        return self.inner.points(ranges)
 
     def tail(self, after_seq: int, through_seq: int | None) -> Points:
         return self.inner.tail(after_seq, through_seq)

@@ -51,7 +51,9 @@ class Pages(Protocol):
 
     def pages(self, level: int, first_page: int, last_page: int) -> Sequence[PageBody]: ...
 
-    def points(self, after_seq: int, through_seq: int) -> Points: ...
+    def points(self, ranges: Sequence[tuple[int, int]]) -> Points:
+        """The points with these seqs; first and last of each range, ascending and apart."""
+        ...
 
     def tail(self, after_seq: int, through_seq: int | None) -> Points:
         """The points after those of the pages; to the live edge when ``through_seq`` is None."""
@@ -233,7 +235,7 @@ class PageReader:
             return Newest(int(tail.seq[-1]), int(tail.step[-1]), int(tail.us[-1]), float(tail.value[-1]))
         at = int(self._top.last_seq.argmax())
         seq = int(self._top.last_seq[at])
-        points = self.source.points(seq - 1, seq)
+        points = self.source.points([(seq, seq)])
         if len(points):
             return Newest(seq, int(points.step[-1]), int(points.ts[-1] // 1_000), float(points.value[-1]))
         # The record is gone (expired): the bucket's last value stands for it.
@@ -312,7 +314,7 @@ class PageReader:
                 ranges.append([first, last])
         if most_records is not None and sum(last - first + 1 for first, last in ranges) > most_records:
             raise TooManyRecords
-        return join([self.source.points(first - 1, last) for first, last in ranges])
+        return self.source.points([(first, last) for first, last in ranges]) if ranges else no_points()
 
     def _split(self, read: _Read, level: int, cut: int, most_records: int) -> _Read:
         """The same with the bucket that holds steps on both sides of ``cut`` taken apart."""

@@ -68,8 +68,8 @@ class SourcePages:
     def pages(self, level: int, first_page: int, last_page: int) -> Sequence[PageBody]:
         return self.source().pages(self.run_id, self.stream_id, self.metric, level, first_page, last_page)
 
-    def points(self, after_seq: int, through_seq: int) -> Points:
-        return self.source().points(self.run_id, self.stream_id, self.metric, after_seq, through_seq)
+    def points(self, ranges: Sequence[tuple[int, int]]) -> Points:
+        return self.source().points_within(self.run_id, self.stream_id, self.metric, ranges)
 
     def tail(self, after_seq: int, through_seq: int | None) -> Points:
         source = self.nearer or self.source()
