@@ -24,8 +24,9 @@ ARCHIVING_MAJOR = 17
 # A job that has not ended after this was killed; another may begin.
 JOB_SECONDS = 600.0
 
-# The shell returns at once and its job is nobody's child: part file, archive, the command that writes it.
-_JOB = '{ from=$1 to=$2; shift 2; nice -n 19 "$@" && mv "$from" "$to" || rm -f "$from"; } &'
+# Its arguments: part file, archive, the command that writes it. The shell leaves the work to a child and ends
+# at once: nobody here has to wait for it.
+_JOB = 'from=$1 to=$2; shift 2; { nice -n 19 "$@" >/dev/null 2>&1 && mv "$from" "$to" || rm -f "$from"; } &'
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,8 @@ class ClassArchive:
             "-cp",
             os.pathsep.join(map(str, self.class_path)),
         ]
-        # The shell leaves the work to a child and ends at once: nobody here has to wait for it.
-        script = (
-            "from=$1 to=$2; shift 2; "
-            '{ nice -n 19 "$@" >/dev/null 2>&1 && mv "$from" "$to" || rm -f "$from"; } &'
-        )
         subprocess.run(
-            ["sh", "-c", script, "sh", str(part), str(self.path), *dump],
+            ["sh", "-c", _JOB, "sh", str(part), str(self.path), *dump],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
