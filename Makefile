@@ -43,6 +43,7 @@ clean:
 	  echo "Canopy needs Python 3.11 or newer; this machine's python3 is $$(python3 -V 2>/dev/null || echo missing)." >&2; \
 	  echo "Install one (apt install python3.11 python3.11-venv · brew install python@3.13 · uv python install 3.13)," >&2; \
 	  echo "or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@echo "Making .venv …" >&2
 	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --seed --python "$(PYTHON)" .venv; \
 	elif "$(PYTHON)" -c 'import venv, ensurepip' >/dev/null 2>&1; then "$(PYTHON)" -m venv .venv; \
 	else echo "$(PYTHON) has no venv module. Debian and Ubuntu: apt install $(notdir $(PYTHON))-venv" >&2; exit 1; fi
