@@ -12,6 +12,9 @@ from pathlib import Path
 CANOPY = str(Path(sys.executable).with_name("canopy"))
 ROOT = Path(__file__).parents[2]
 
+ARCHIVING = b"-Xshare:dump"
+"""In the arguments of that Java, and of the shell that waits for it."""
+
 _CURVE = re.compile(r"(\S+) +([▁▂▃▄▅▆▇█×]+) ")
 _DOTS = re.compile("[\u2801-\u28ff]")
 
@@ -42,18 +45,20 @@ def processes_of(scratch: Path) -> list[str]:
     """What was started with :func:`user_environment` and still runs: its command lines.
 
     Linux tells them by their environment; elsewhere those are found that have the directory in their
-    arguments, which are the node and the syncer.
+    arguments, which are the node and the syncer. The job that once a Java writes the archive of the server's
+    classes into the cache is nobody's: it ends by itself within the minute.
     """
     mark = os.fsencode(scratch)
     if not Path("/proc/self/environ").exists():
         listed = subprocess.run(["ps", "-Aww", "-o", "command="], capture_output=True, check=True).stdout
-        return [line.decode() for line in listed.splitlines() if mark in line]
+        return [line.decode() for line in listed.splitlines() if mark in line and ARCHIVING not in line]
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (process / "environ").read_bytes():
                 arguments = (process / "cmdline").read_bytes().replace(b"\0", b" ")
-                found.append(f"{process.name} {arguments.decode(errors='replace')[:200]}")
+                if ARCHIVING not in arguments:
+                    found.append(f"{process.name} {arguments.decode(errors='replace')[:200]}")
         except OSError:  # another user's, or gone
             continue
     return found
