@@ -11,8 +11,8 @@ from uuid import UUID
 from cassandra.query import SimpleStatement
 
 from wal.cassandra.session import Session
-from wal.cassandra.tables import CHUNK_BITS
-from wal.cassandra.trouble import StoreError
+from wal.cassandra.tables import CHUNK_BITS, TABLES
+from wal.cassandra.trouble import Action, StoreError, Trouble, keyspace_missing, server_text
 from wal.record import uuid7_milliseconds, week_of
 from wal.source import RunDetail, StreamRow, TopologyRow
 
@@ -194,8 +194,25 @@ def run(session: Session, statement: str, limit: int) -> Answer:
                 return Answer(columns, tuple(rows), more=True)
             rows.append(tuple(row))
     except Exception as error:
-        raise session.trouble(error) from error
+        raise _refusal(session, error) from error
     return Answer(columns, tuple(rows))
+
+
+def _refusal(session: Session, error: Exception) -> StoreError:
+    """What went wrong with a statement that the user wrote: the server's own words say what is wrong in it,
+    unless it asks for one of our tables and none was made yet."""
+    found = session.trouble(error)
+    if found.trouble.kind not in ("schema", "keyspace", "statement"):
+        return found
+    said = server_text(error)
+    if "No keyspace has been specified" in said:
+        return StoreError(keyspace_missing(session.endpoint, session.settings.keyspace))
+    missing = re.search(r"(?i)(?:table|keyspace) '?(\w+)'? does not exist", said)
+    if missing and missing[1] in (session.settings.keyspace, *(table.name for table in TABLES)):
+        return found
+    sentence = f"Cassandra at {session.endpoint.label} rejected the statement: {said}."
+    remedy = 'What there is: canopy cql -e "DESCRIBE TABLES"'
+    return StoreError(Trouble(Action.STOP, "statement", sentence, remedy))
 
 
 def _enter_keyspace(session: Session) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from wal.cassandra.session import Session
 from wal.cassandra.tables import SCHEMA_VERSION, TABLES, Table
-from wal.cassandra.trouble import Action, StoreError, Trouble, classify
+from wal.cassandra.trouble import Action, StoreError, Trouble, classify, keyspace_missing
 from wal.settings import Settings
 
 _DDL_TIMEOUT_S = 60.0
@@ -45,8 +45,7 @@ def check(session: Session, keyspace: str) -> None:
     unless all is there."""
     found = _columns(session, keyspace)
     if not found and not _keyspace_exists(session, keyspace):
-        sentence = f"The keyspace {keyspace} does not exist at {session.endpoint.label}."
-        raise SchemaMissing(_trouble("keyspace", sentence, "Create it with: canopy cassandra schema"))
+        raise SchemaMissing(keyspace_missing(session.endpoint, keyspace))
     version = _usable_version(session, keyspace, found)
     if version is not None and version < SCHEMA_VERSION:
         raise _older(keyspace, version)

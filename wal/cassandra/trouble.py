@@ -151,6 +151,11 @@ def wrong_data_centre(endpoint: Endpoint, wanted: str, present: set[str]) -> Tro
     return Trouble(Action.STOP, "datacenter", sentence, "Set local_dc to one of these, or leave it out.")
 
 
+def keyspace_missing(endpoint: Endpoint, keyspace: str) -> Trouble:
+    sentence = f"The keyspace {keyspace} does not exist at {endpoint.label}."
+    return Trouble(Action.STOP, "keyspace", sentence, "Create it with: canopy cassandra schema")
+
+
 # -- one rule per family of exceptions ---------------------------------------------------------------
 
 
@@ -175,7 +180,7 @@ def _authentication(_: BaseException, context: _Context) -> Trouble:
 
 
 def _unauthorized(error: BaseException, context: _Context) -> Trouble:
-    sentence = f"{context.where} denies a permission: {_server_text(error)}."
+    sentence = f"{context.where} denies a permission: {server_text(error)}."
     return Trouble(Action.STOP, "permission", sentence, "Ask whoever runs it to grant that permission.")
 
 
@@ -216,10 +221,10 @@ def _write_failure(error: BaseException, context: _Context) -> Trouble:
 def _overloaded(error: BaseException, context: _Context) -> Trouble:
     if isinstance(error, protocol.ServerError):
         if context.attempt >= _SERVER_ERRORS_BEFORE_PARK:
-            return context.row_trouble(f"the server fails on it ({_server_text(error)})")
-        sentence = f"{context.where} reports an internal error: {_server_text(error)}."
+            return context.row_trouble(f"the server fails on it ({server_text(error)})")
+        sentence = f"{context.where} reports an internal error: {server_text(error)}."
         return Trouble(Action.RETRY, "server error", sentence, "Look at the server's log.", slow_down=True)
-    sentence = f"{context.where} is overloaded or still starting ({_server_text(error)})."
+    sentence = f"{context.where} is overloaded or still starting ({server_text(error)})."
     return Trouble(Action.RETRY, "overloaded", sentence, "It is sent again, more slowly.", slow_down=True)
 
 
@@ -229,7 +234,7 @@ def _busy(_: BaseException, context: _Context) -> Trouble:
 
 
 def _invalid(error: BaseException, context: _Context) -> Trouble:
-    text = _server_text(error)
+    text = server_text(error)
     low = text.lower()
     if re.search(r"keyspace '?\S+?'? does not exist", low):
         sentence = f"{context.where} has no keyspace {context.settings.keyspace}."
@@ -280,7 +285,7 @@ def _unresolvable(_: BaseException, context: _Context) -> Trouble:
     return Trouble(Action.RETRY, "unreachable", sentence, "Check contact_points, or this machine's network.")
 
 
-def _server_text(error: BaseException) -> str:
+def server_text(error: BaseException) -> str:
     """What the server said, without the driver's framing."""
     text = getattr(error, "message", None) or str(error)
     matched = re.search(r'message="(.*)"', str(text), re.DOTALL)
