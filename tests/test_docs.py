@@ -19,6 +19,7 @@ from canopy_tui.screens.run import RunScreen
 from canopy_tui.screens.runs import RunsScreen
 from canopy_tui.widgets.filter_bar import FilterBar
 from canopy_tui.widgets.run_table import RunTable
+from wal.environment import CANOPY_VARIABLES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 OWNERS = (CanopyApp, RunsScreen, RunTable, FilterBar, RunScreen, ChooseScreen, Choices, HelpScreen)
@@ -120,3 +121,12 @@ def test_commands_of_the_readme_exist() -> None:
         if words:
             assert words[0] in known, line
     assert canopy.help
+
+
+@pytest.mark.parametrize("variable", sorted(CANOPY_VARIABLES))
+def test_every_variable_is_in_the_readme(variable: str) -> None:
+    assert f"| `{variable}` |" in README
+
+
+def test_the_readme_names_no_other_variable() -> None:
+    assert set(re.findall("CANOPY_[A-Z_]+", README)) <= CANOPY_VARIABLES

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
@@ -187,11 +188,33 @@ def test_a_limit_says_that_there_is_more(shipped: Settings) -> None:
 
 
 def test_a_wrong_statement_is_a_sentence(shipped: Settings) -> None:
-    result = cql("-e", "SELECT nothing FROM nowhere")
-    assert result.exit_code != 0
-    assert "canopy cassandra schema" in str(result.exception)
-    result = cql("-e", "SELECT FROM WHERE")
-    assert "rejected a statement" in str(result.exception)
+    for statement, said in (
+        ("SELECT nothing FROM nowhere", "table nowhere does not exist"),
+        ("SELECT nothing FROM training_runs", "ndefined column name nothing"),
+        ("SELECT * FROM nowhere.t", "keyspace nowhere does not exist"),
+        ("SELECT FROM WHERE", "no viable alternative at input 'FROM'"),
+    ):
+        result = cql("-e", statement)
+        assert result.exit_code != 0
+        assert "rejected the statement" in str(result.exception)
+        assert said in str(result.exception)
+        assert "canopy cassandra schema" not in str(result.exception)
+
+
+def test_tables_that_were_not_made_yet(shipped: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCOR_CASSANDRA_KEYSPACE", f"{shipped.keyspace}_late")
+    assert "canopy cassandra schema" in str(cql("-e", "SELECT name FROM training_runs").exception)
+
+
+def test_the_cql_of_the_readme_runs(shipped: Settings) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
+    statements = [text.strip() for text in block.split(";") if text.strip()]
+    assert len(statements) == 3
+    for statement in statements:
+        ours = statement.replace("cascor.", f"{shipped.keyspace}.").replace("…", str(UUID(int=0)))
+        result = cql("-e", ours)
+        assert result.exit_code == 0, result.exception
 
 
 def test_an_unknown_run_is_a_sentence(shipped: Settings) -> None:
