@@ -27,9 +27,10 @@ from wal.shipping.cursors import State, StreamState
 from wal.shipping.doubts import Doubts
 from wal.shipping.loading import Loader
 from wal.shipping.outcome import Outcome
-from wal.shipping.pager import Pager
+from wal.shipping.pagekeeping import PageKeeper
+from wal.shipping.pagelanes import PageParcel
 from wal.shipping.saving import SAVE_AGAIN_S, Saver
-from wal.shipping.sending import Parcel, Reply, Shipper
+from wal.shipping.sending import Parcel, RecordParcel, Reply, Shipper
 from wal.shipping.status import StatusWriter
 from wal.shipping.unshipped import Stream
 
@@ -100,12 +101,13 @@ class Syncer:
         self.rejected = self.state.rejected_count()
         self.doubts = Doubts(self.state, self._monotonic, self._clock_ns)
         self.backlog = Backlog(self.log_dir, include_offline=self._include_offline)
-        self.announcer = Announcer(self.state, self.backlog, self._monotonic, self._clock_ns)
+        self.keeper = PageKeeper(self.state, self.backlog, self.shipper, self._monotonic)
+        self.pager, self.pages = self.keeper.pager, self.keeper.lanes
+        self.announcer = Announcer(self.state, self.backlog, self.pages, self._monotonic, self._clock_ns)
         self._loader = Loader(
             self.backlog, self.doubts, self.shipper,
             base=self.announcer.base, acknowledge=self._acknowledge, reject=self._reject,
         )  # fmt: skip
-        self.pager = Pager(self.state, self._monotonic, lambda _: None)
         self._look_at = self._damaged_at = 0.0
         self._grew_at = self._monotonic()
 
@@ -148,6 +150,8 @@ class Syncer:
             due.append(self._saver.due_at)
         if self.link.store is None or self.link.paused_until > self._monotonic():
             due.append(max(self.link.paused_until, self._monotonic() + COUNT_S))
+        elif self.pages.unread and self.shipper.idle:
+            due.append(0.0)
         elif self.announcer.pending:
             due.append(self.announcer.work_at)
         return min(due)
@@ -188,7 +192,11 @@ class Syncer:
         try:
             if self.link.fresh:
                 self._connected(store)
-            self._loader.fill(store, self.settings.batch_size)
+            rows, base = self.settings.batch_size, self.announcer.base
+            self._loader.fill_live(store, rows)
+            self.pages.fill(store, rows, base, coarse=True)
+            self._loader.fill_backlog(store, rows)
+            self.pages.fill(store, rows, base, coarse=False)
             self.shipper.pump(store)
             if self.announcer.work(store, busy=not self.shipper.idle):
                 self.link.succeeded()
@@ -227,22 +235,23 @@ class Syncer:
         for run_id, stream_id, directory in self.backlog.find(now_ns):
             remembered = self._remembered.pop(stream_id, None) or StreamState(stream_id, run_id)
             remembered = self._reopened(remembered, directory)
-            if self._nothing_left(remembered, directory):
+            doubtful = stream_id in self.doubts.streams
+            if remembered.end_shipped and not doubtful and self.keeper.is_shipped(stream_id, directory):
                 self.backlog.forget(stream_id)
                 continue
-            if self._is_local(stream_id, directory):
+            if not self._include_offline and not doubtful and self.keeper.is_kept(stream_id, directory):
                 self.backlog.forget_local(stream_id)
                 continue
             stream = Stream(run_id, stream_id, directory, remembered)
             stream.restore(self.state.segments(stream_id))
-            self.backlog.adopt(stream, now_ns, doubtful=stream_id in self.doubts.streams)
+            self.backlog.adopt(stream, now_ns, doubtful=doubtful)
             if self._monotonic() >= enough_at:
                 break
         now = self._monotonic()
         if self.backlog.look(now_ns):
             self._grew_at = now
             self._count_at = now  # an outcome that does not know of them yet would call them shipped
-        self.pager.look(self.backlog.everything)
+        self.keeper.look()
         self.doubts.clear()
         if now >= self._damaged_at:
             self._damaged_at = now + DAMAGED_S
@@ -253,17 +262,6 @@ class Syncer:
             quiet = now - self._grew_at >= QUIET_AFTER_S
             slowly = QUIET_LOOK_S if self.backlog.live else IDLE_LOOK_S
             self._look_at = now + (slowly if quiet else self.settings.flush_interval)
-
-    def _nothing_left(self, remembered: StreamState, directory: Path) -> bool:
-        """Whether a stream was shipped to its end and has all its pages."""
-        stream_id = remembered.stream_id
-        doubtful = stream_id in self.doubts.streams
-        return remembered.end_shipped and not doubtful and self.pager.is_built(stream_id, directory)
-
-    def _is_local(self, stream_id: UUID, directory: Path) -> bool:
-        """Whether a stream is not to be shipped, and has all its pages."""
-        local = not self._include_offline and self.pager.remembered(stream_id).local
-        return local and stream_id not in self.doubts.streams and self.pager.is_built(stream_id, directory)
 
     def _reopened(self, remembered: StreamState, directory: Path) -> StreamState:
         """What is remembered of a stream: no longer that all of it was shipped, if it was taken for crashed
@@ -291,7 +289,7 @@ class Syncer:
         if reply.error is None:
             self.shipper.window.grow()
             self.link.succeeded()
-            self.shipper.delivered(sending, self._acknowledge)
+            self.shipper.delivered(sending, self._delivered)
             return
         target = self.link.target
         trouble = classify(
@@ -307,8 +305,11 @@ class Syncer:
         if trouble.action is Action.SPLIT:
             self.shipper.split(sending)
         elif trouble.action is Action.PARK:
-            self._reject(sending.parcel.stream, sending.batch.first_seq, trouble.sentence)
-            self.shipper.delivered(sending, self._acknowledge, set_aside=True)
+            if isinstance(sending.parcel, RecordParcel):
+                self._reject(sending.parcel.stream, sending.batch.first_seq, trouble.sentence)
+            else:  # what it was made of is set aside as well
+                log.warning("a page is set aside: %s", trouble.sentence)
+            self.shipper.delivered(sending, self._delivered, set_aside=True)
         else:
             self.shipper.lanes.put_back(sending)
             self.link.failed(trouble)
@@ -323,9 +324,17 @@ class Syncer:
     def _distrust(self) -> None:
         self.shipper.distrust()
         self.doubts.lost()
+        self.pages.lost()
 
-    def _acknowledge(self, parcel: Parcel) -> None:
-        """All batches of a parcel are delivered (or set aside): its records need not be sent again."""
+    def _delivered(self, parcel: Parcel) -> None:
+        """All batches of a parcel are delivered, or set aside."""
+        if isinstance(parcel, PageParcel):
+            self.pages.acknowledge(parcel)
+        elif isinstance(parcel, RecordParcel):
+            self._acknowledge(parcel)
+
+    def _acknowledge(self, parcel: RecordParcel) -> None:
+        """The records of a parcel need not be sent again."""
         stream, segment = parcel.stream, parcel.segment
         first, last = parcel.first_seq, parcel.last_seq
         if parcel.again is None:
@@ -356,18 +365,12 @@ class Syncer:
                 stream.remembered = self.state.put_stream(
                     stream.remembered, end_shipped=True, remains=stream.remains
                 )
-                self.announcer.rest(stream)
-            if stream.stream_id not in held and self.pager.is_done(stream.stream_id):
+            if stream.stream_id not in held and self.keeper.let_go(stream):
                 if stream.remains is not None:
                     self._remembered[stream.stream_id] = stream.remembered
                 self.backlog.forget(stream.stream_id)
                 self.announcer.forget(stream)
-                self.pager.forget(stream.stream_id)
-        for stream in tuple(self.backlog.local.values()):
-            if stream.ended and self.pager.is_done(stream.stream_id):
-                self.pager.set_local(stream.stream_id)
-                self.backlog.forget_local(stream.stream_id)
-                self.pager.forget(stream.stream_id)
+        self.keeper.let_go_local()
 
     def _count(self) -> Outcome:
         waiting, damaged, again = self.backlog.waiting, self.backlog.damaged, self.doubts.waiting
@@ -376,8 +379,8 @@ class Syncer:
             for stream in self.backlog.streams.values()
             if stream.ended
         )
-        paged = not self.pager.busy
-        drained = waiting <= damaged and not again and told and paged and self.backlog.all_seen
+        shipped = waiting <= damaged and not again and told
+        drained = shipped and self.keeper.done and self.backlog.all_seen
         connection = self._status.update(
             self.link,
             waiting=waiting,

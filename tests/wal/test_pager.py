@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import random
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from helpers.logs import Ticking, log, log_special, log_topology, make_run, open_journal
+from helpers.hardlogs import log_hard
+from helpers.logs import Ticking, log, make_run, open_journal
 from helpers.streampages import in_file, recomputed
 from helpers.syncing import step_until, write_segments
 from helpers.waiting import wait_until
@@ -20,12 +19,9 @@ from helpers.waiting import wait_until
 from wal.journal import Journal
 from wal.link import Target
 from wal.paging.pagefile import PAGES_FILE, PageFile, PageState, delete_pages, read_state
-from wal.record import Kind
 from wal.settings import Settings
 from wal.shipping.cursors import PagingState, State
 from wal.syncer import Syncer
-
-ODD = (math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, -0.0)
 
 
 def alone(log_dir: Path, **options: object) -> Syncer:
@@ -58,32 +54,6 @@ def paged_to(syncer: Syncer, journal: Journal, seq: int) -> PageState:
 
     step_until(syncer, lambda _: (found := state()) is not None and found.paged_seq == seq)
     return state() or pytest.fail("it was there")
-
-
-def hard_steps(count: int, seed: int) -> list[int]:
-    """Steps that go back, repeat and leap."""
-    rng = random.Random(seed)
-    steps: list[int] = []
-    for at in range(count):
-        kind = rng.random()
-        steps.append(rng.randint(0, at + 1) if kind < 0.05 else at // 2 if kind < 0.5 else at * 3)
-    return steps
-
-
-def log_hard(journal: Journal, count: int, seed: int = 1) -> None:
-    """Records of changing metrics, odd values, texts, other kinds in between, and hard steps."""
-    rng = random.Random(seed)
-    for at, step in enumerate(hard_steps(count, seed)):
-        values = {"loss": rng.choice(ODD) if rng.random() < 0.05 else rng.random()}
-        if at % 7 == 0:
-            values["rare/acc"] = rng.random()
-        if at % 500 == 3:
-            log_special(journal, Kind.SUMMARY, step, {"loss": 99.0})
-            log_topology(journal, step, {"at": at})
-        if at % 11 == 0:
-            log(journal, step, values, None, note="x" * (at % 40))
-        else:
-            log(journal, step, values)
 
 
 # -- what is built -----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from wal.shipping.cursors import Doubt, SegmentState, State, StreamState
 from wal.shipping.doubts import QUIET_S, Doubts
 from wal.shipping.loop import LINGER_S, Patience
 from wal.shipping.ranges import Ranges
-from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Parcel, Reply, Shipper, Window
+from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Parcel, RecordParcel, Reply, Shipper, Window
 from wal.shipping.unshipped import LIVE_BEHIND, LIVE_READ, Segment, Stream
 from wal.source import Connection
 from wal.syncer import Outcome, Syncer
@@ -335,7 +335,7 @@ def test_what_a_lost_node_acknowledged_of_a_parcel_goes_once_more(tmp_path: Path
     """The first batch of three was acknowledged when the node died: it may have died with the node."""
     shipper, node, whole = Shipper(Monotonic()), Answering(), list[Parcel]()
     stream = Stream(uuid4(), uuid4(), tmp_path, StreamState(uuid4(), uuid4()))
-    parcel = Parcel(stream, Segment(tmp_path / "000001.db", 1), 1, 300, live=False)
+    parcel = RecordParcel(stream, Segment(tmp_path / "000001.db", 1), 1, 300, live=False)
     shipper.put(parcel, ["a", "b", "c"])  # type: ignore[list-item]
 
     def settle() -> None:
@@ -374,7 +374,7 @@ def test_a_batch_is_set_aside_for_its_own_fault_and_never_for_time_outs(tmp_path
     stream = Stream(uuid4(), uuid4(), tmp_path, StreamState(uuid4(), uuid4()))
     segment = Segment(tmp_path / "000001.db", 1, first_seq=1, last_seq=1)
     batch = Batch(stream.run_id, stream.stream_id, 1, 1, 1, 64, rows=(PackedRow(1, "INSERT", [], 64),))
-    syncer.shipper.put(Parcel(stream, segment, 1, 1, live=False), [batch])
+    syncer.shipper.put(RecordParcel(stream, segment, 1, 1, live=False), [batch])
 
     def fails(error: Exception) -> None:
         syncer._settle(Reply(syncer.shipper.lanes.pop(), error, epoch=0))

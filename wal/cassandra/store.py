@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cassandra.query import BatchStatement, BatchType, BoundStatement
 
 from wal.cassandra import schema
+from wal.cassandra.pagerows import page_batches
 from wal.cassandra.pointreads import Reader
 from wal.cassandra.rows import Batch, record_batches
 from wal.cassandra.session import Probe, Session, connect
@@ -16,6 +18,9 @@ from wal.cassandra.trouble import StoreError
 from wal.cassandra.writes import CatalogueWriter, RunWrite, SegmentWrite
 from wal.segments.segment import Rows
 from wal.settings import Endpoint, Settings, load, resolve
+
+if TYPE_CHECKING:
+    from wal.paging.pagefile import ShippedPage
 
 __all__ = ["Batch", "CassandraStore", "RunWrite", "SegmentWrite", "StoreError", "connect_store", "open_store"]
 
@@ -58,6 +63,19 @@ class CassandraStore(Reader, CatalogueWriter):
         All cells are stamped ``base_us`` + seq. Raises :class:`wal.record.CorruptRecord`. Touches no network.
         """
         return record_batches(run_id, stream_id, base_us, rows, max_rows, max_bytes)
+
+    def page_batches(
+        self,
+        run_id: UUID,
+        stream_id: UUID,
+        base_us: int,
+        pages: Iterable[ShippedPage],
+        max_rows: int,
+        max_bytes: int,
+    ) -> Iterator[Batch]:
+        """The same for a stream's pages; see :func:`wal.cassandra.pagerows.page_batches`. Touches no
+        network."""
+        return page_batches(run_id, stream_id, base_us, pages, max_rows, max_bytes)
 
     def send(self, batch: Batch, done: Callable[[Batch, Exception | None], None]) -> None:
         """Send a batch; ``done`` runs on the driver's thread (or on this one when nothing could be sent) and

@@ -156,6 +156,20 @@ class CatalogueWriter:
             [run_id, stream_id, flat, at_us],
         )
 
+    def write_paged(
+        self, run_id: UUID, stream_id: UUID, base_us: int, *,
+        shift: int, paged_seq: int, coarse_seq: int, late_seq: int,
+    ) -> None:  # fmt: skip
+        """How far the pages of a stream go here; each cell is stamped base + the seq that it goes to."""
+        ids = {"run_id": run_id, "stream": stream_id}
+        paged = {"paged_shift": shift, "paged_seq": paged_seq}
+        coarse = {"coarse_seq": coarse_seq, "late_seq": late_seq}
+        batch = BatchStatement(BatchType.UNLOGGED)
+        for columns, seq in ((paged, paged_seq), (coarse, coarse_seq)):
+            cql, values = self._insertion("run_streams", {**ids, **columns}, base_us + seq)
+            batch.add(self.session.prepare(cql), values)
+        self.session.execute(batch)
+
     def write_segment(self, segment: SegmentWrite, stamp_us: int) -> None:
         """A sealed segment's manifest."""
         self._insert(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wal.paging.levels import BASE_LEVEL, page_range
-from wal.paging.pages import Page
+from wal.paging.pages import MAX_EXPONENT, Page
 from wal.segments.segment import reading
 
 PAGES_FILE = "pages.db"
@@ -66,6 +66,10 @@ class PageState:
 
 ShipKey = tuple[int, int, int, int]
 """(revision, metric, level, number): the order that pages are shipped in."""
+
+
+FIRST_KEY: ShipKey = (0, -1, 0, 0)
+"""Before every page."""
 
 
 def key_after(revision: int) -> ShipKey:
@@ -249,9 +253,10 @@ class PageFile:
             spans[place] = (min(smallest, page.number), max(largest, page.number))
         rows: list[tuple[int, int, int, int, int, int, bytes]] = []
         for page in pages:
-            # A level with a single page is its metric's top: there is none above it.
+            # A level with a single page is its metric's top, and so is one of the largest exponent.
             span = spans[page.metric, page.level]
-            coarse = page.level >= COARSE_LEVEL or span[0] == span[1]
+            top = span[0] == span[1] or page.level + (self.shift or 0) == MAX_EXPONENT
+            coarse = page.level >= COARSE_LEVEL or top
             rows.append(
                 (page.metric, page.level, page.number, page.newest_seq, self._target, coarse, page.body)
             )

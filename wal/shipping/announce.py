@@ -22,6 +22,7 @@ from wal.segments.meta import StreamInfo
 from wal.shipping.backlog import Backlog
 from wal.shipping.cursors import Closing, State
 from wal.shipping.following import Follower
+from wal.shipping.pagelanes import Claim, PageLanes
 from wal.shipping.unshipped import Segment, Stream, recover_seal
 from wal.source import MetricRow, RunState, StreamRow
 
@@ -72,10 +73,16 @@ class Announcer:
     """Writes the catalogue rows of the streams in the backlog."""
 
     def __init__(
-        self, state: State, backlog: Backlog, monotonic: Callable[[], float], clock_ns: Callable[[], int]
+        self,
+        state: State,
+        backlog: Backlog,
+        pages: PageLanes,
+        monotonic: Callable[[], float],
+        clock_ns: Callable[[], int],
     ) -> None:
         self._state = state
         self._backlog = backlog
+        self._pages = pages
         self._monotonic = monotonic
         self._clock_ns = clock_ns
         self._follower = Follower(clock_ns)
@@ -199,6 +206,9 @@ class Announcer:
                 telling.revision = revision
         for segment in stream.complete_segments():
             self._plan_segment(stream, telling, segment, base_us)
+        claim = self._pages.news(stream)
+        if claim is not None:
+            telling.pending.append(lambda store: self._tell_pages(store, stream, claim, base_us))
         acked = stream.acked.pairs
         alive = not stream.ended and stream.alive is Liveness.ALIVE
         if acked != telling.beaten or (alive and now >= telling.beat_due):
@@ -296,6 +306,10 @@ class Announcer:
 
         telling.pending.append(write)
 
+    def _tell_pages(self, store: CassandraStore, stream: Stream, claim: Claim, base_us: int) -> None:
+        store.write_paged(stream.run_id, stream.stream_id, base_us, **claim._asdict())
+        self._pages.announced(stream, claim)
+
     def _closing(self, stream: Stream, segment: Segment) -> Closing | None:
         """The seal of a segment: its own, or the one that its dead writer could not write. The latter is kept
         in ``state.db``: the segment stays as it is."""
@@ -348,6 +362,7 @@ class Announcer:
             and stream.remembered.state == stream.state.value
             and telling.beaten == stream.acked.pairs
             and stream.all_stated
+            and self._pages.all_told(stream)
         )
 
     def rest(self, stream: Stream) -> None:

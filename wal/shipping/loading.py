@@ -13,7 +13,7 @@ from wal.record import CorruptRecord
 from wal.shipping.backlog import Backlog
 from wal.shipping.doubts import Again, Doubts
 from wal.shipping.readable import read_readable
-from wal.shipping.sending import Parcel, Shipper
+from wal.shipping.sending import RecordParcel, Shipper
 from wal.shipping.unshipped import Segment, Stream
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Loader:
         shipper: Shipper,
         *,
         base: Callable[[CassandraStore, Stream], int],
-        acknowledge: Callable[[Parcel], None],
+        acknowledge: Callable[[RecordParcel], None],
         reject: Callable[[Stream, int, str], None],
     ) -> None:
         self._backlog = backlog
@@ -53,8 +53,8 @@ class Loader:
         self._acknowledge = acknowledge
         self._reject = reject
 
-    def fill(self, store: CassandraStore, batch_rows: int) -> None:
-        """Read ahead what there is room for: live records first, then doubtful ones, then the backlog.
+    def fill_live(self, store: CassandraStore, batch_rows: int) -> None:
+        """Read ahead what there is room for in the live lane.
 
         Raises what ``base`` raises; nothing that was taken is lost then.
         """
@@ -63,6 +63,9 @@ class Loader:
             if taken is None:
                 break
             self._load(store, batch_rows, *taken, live=True)
+
+    def fill_backlog(self, store: CassandraStore, batch_rows: int) -> None:
+        """The same for doubtful records, then the backlog."""
         while self._shipper.room > 0:
             limit = self._shipper.room * batch_rows
             doubtful = self._doubts.take(limit, self._is_open)
@@ -117,7 +120,7 @@ class Loader:
         rows = self._read(stream, segment, first, end)
         missing = first
         for low, part in _runs(rows):
-            parcel = Parcel(stream, segment, low, low + len(part.rows) - 1, live, again)
+            parcel = RecordParcel(stream, segment, low, low + len(part.rows) - 1, again, live=live)
             self._queue(store, parcel, base, part, batch_rows)
             if low > missing:
                 self._give_up(stream, segment, again, missing, low - 1)
@@ -133,7 +136,7 @@ class Loader:
         return rows
 
     def _queue(
-        self, store: CassandraStore, parcel: Parcel, base: int, rows: journal.Rows, batch_rows: int
+        self, store: CassandraStore, parcel: RecordParcel, base: int, rows: journal.Rows, batch_rows: int
     ) -> None:
         run_id, stream_id = parcel.stream.run_id, parcel.stream.stream_id
         try:

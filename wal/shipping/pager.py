@@ -51,6 +51,10 @@ class Paging:
     holes: tuple[tuple[int, int], ...] = ()
     problem: str | None = None
 
+    def remember(self, state: State, **changes: object) -> None:
+        """Keep something about the stream's pages in ``state.db``."""
+        self.remembered = state.put_paging(self.remembered, **changes)
+
     @property
     def target(self) -> int:
         """The seq that the pages should go to now."""
@@ -98,9 +102,8 @@ class Pager:
     # -- what is there -------------------------------------------------------------------------------
 
     def is_built(self, stream_id: UUID, directory: Path) -> bool:
-        """Whether a stream that need not be looked at has all its pages, as far as its file's time tells."""
-        known = self._remembered.get(stream_id)
-        return known is not None and 0 < known.built_ns == pages_time_ns(directory)
+        """Whether a stream that ended has all its pages, as far as its file's time tells."""
+        return 0 < self.remembered(stream_id).built_ns == pages_time_ns(directory)
 
     def remembered(self, stream_id: UUID) -> PagingState:
         """What ``state.db`` says of a stream's pages."""
@@ -109,24 +112,16 @@ class Pager:
             return paging.remembered
         return self._remembered.get(stream_id) or PagingState(stream_id)
 
-    def remember(self, paging: Paging, **changes: object) -> None:
-        """Keep something about a stream's pages in ``state.db``."""
-        paging.remembered = self._state.put_paging(paging.remembered, **changes)
-        self._remembered[paging.stream.stream_id] = paging.remembered
-
     def is_done(self, stream_id: UUID) -> bool:
         """Whether nothing is left to build for a stream now."""
         paging = self._pagings.get(stream_id)
         return paging is not None and not paging.behind
 
-    def set_local(self, stream_id: UUID) -> None:
+    def remember_local(self, stream_id: UUID) -> None:
         """A stream that is not to be shipped need not be looked at again once its pages are built."""
         paging = self._pagings[stream_id]
         if not paging.remembered.local:
-            self.remember(paging, local=True)
-
-    def of(self, stream_id: UUID) -> Paging | None:
-        return self._pagings.get(stream_id)
+            paging.remember(self._state, local=True)
 
     @property
     def busy(self) -> bool:
@@ -148,7 +143,7 @@ class Pager:
         """See which streams grew or ended since the last look."""
         for stream in streams:
             paging = self._pagings.get(stream.stream_id)
-            if paging is None:
+            if paging is None or paging.stream is not stream:
                 paging = self._adopt(stream)
             if paging.revision != stream.revision:
                 paging.revision = stream.revision
@@ -181,8 +176,15 @@ class Pager:
     def forget(self, stream_id: UUID) -> None:
         """Nothing is left to do for a stream."""
         self._close(stream_id)
-        self._pagings.pop(stream_id, None)
         self._queued.discard(stream_id)
+        paging = self._pagings.pop(stream_id, None)
+        if paging is not None:
+            self._remembered[stream_id] = paging.remembered
+
+    def rebuild(self, paging: Paging) -> None:
+        """Somebody found the file of a stream gone or damaged."""
+        self._start_over(paging)
+        self._queue_up(paging)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -231,7 +233,8 @@ class Pager:
         if paging.stream.ended and not paging.behind:
             self._close(paging.stream.stream_id)
             built_ns = 0 if paging.holes else pages_time_ns(paging.stream.directory)
-            self.remember(paging, built_seq=paging.paged_seq, built_ns=built_ns)
+            shipped = paging.remembered.shipped and paging.remembered.built_seq == paging.paged_seq
+            paging.remember(self._state, built_seq=paging.paged_seq, built_ns=built_ns, shipped=shipped)
         self._on_built(paging)
 
     def _opened(self, paging: Paging) -> _Open:
@@ -284,7 +287,7 @@ class Pager:
                 steps += first_steps(read_readable(segment.path, segment.first_seq, last)[0].rows)
             known = shift_of(steps)
         if paging.remembered.shift is None:
-            self.remember(paging, shift=known)
+            paging.remember(self._state, shift=known)
         return known
 
     def _start_over(self, paging: Paging) -> None:

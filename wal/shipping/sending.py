@@ -49,21 +49,27 @@ class Window:
             self.size = max(self.size // 2, WINDOW_MIN)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Parcel:
-    """Rows of one segment that were read together. ``pending`` counts its batches that are not acknowledged;
-    ``again`` names the doubtful range that it repeats, if it does."""
+    """What was read together and is acknowledged together. ``pending`` counts its batches that are not
+    acknowledged."""
+
+    live: bool
+    pending: int = 0
+    delivered: list[Batch] = field(default_factory=list["Batch"])
+    """Acknowledged while others are pending: nothing is noted of them yet, so a lost connection makes them
+    go once more."""
+
+
+@dataclass(slots=True, eq=False)
+class RecordParcel(Parcel):
+    """Rows of one segment. ``again`` names the doubtful range that it repeats, if it does."""
 
     stream: Stream
     segment: Segment
     first_seq: int
     last_seq: int
-    live: bool
     again: Again | None = None
-    pending: int = 0
-    delivered: list[Batch] = field(default_factory=list["Batch"])
-    """Acknowledged while others are pending: nothing is noted of them yet, so a lost connection makes them
-    go once more."""
 
 
 @dataclass(slots=True, eq=False)
