@@ -51,19 +51,19 @@ class Axis:
             shift = max(abs(float(edges[0]) - float(own[0])), abs(float(edges[-1]) - float(own[-1])))
             if shift * len(columns) <= float(own[-1]) - float(own[0]):
                 return self._spread(np.arange(len(columns)))
-        if self.x.kind == "metric":
-            return self.dots(edges[:-1] / 2 + edges[1:] / 2)
-        whole = edges.astype(np.int64)
-        low, high = whole[:-1], whole[1:]
-        return self.dots((low >> 1) + (high >> 1) + (low & high & 1))  # their sum could overflow
+        return self.dots(_middles(edges[:-1], edges[1:]))
+
+    def xs(self, dots: NDArray[np.int64]) -> Xs:
+        """The x in the middle of each dot column, a whole one where the axis counts."""
+        count = len(self._edges) - 1
+        place = np.clip(dots, 0, self.width - 1)
+        if count < self.width:
+            place = np.rint(place * (count - 1) / max(self.width - 1, 1)).astype(np.int64)
+        return _middles(self._edges[place], self._edges[place + 1])
 
     def x_at(self, dot: int) -> float:
-        """The x in the middle of a dot column, a whole one where the axis counts."""
-        count = len(self._edges) - 1
-        dot = min(max(dot, 0), self.width - 1)
-        place = dot if count == self.width else round(dot * (count - 1) / max(self.width - 1, 1))
-        low, high = self._edges[place].item(), self._edges[place + 1].item()
-        return low / 2 + high / 2 if self.x.kind == "metric" else low + (high - low) // 2
+        """The x in the middle of one dot column."""
+        return self.xs(np.array([dot]))[0].item()
 
     def _spread(self, place: NDArray[np.int64]) -> NDArray[np.int64]:
         count = len(self._edges) - 1
@@ -72,3 +72,10 @@ class Axis:
             return place
         spread = np.rint(place * (self.width - 1) / max(count - 1, 1)).astype(np.int64)
         return np.where(place >= self.width, self.width, np.where(place < 0, -1, spread))
+
+
+def _middles(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
+    """Between two edges, in whole numbers where they are; their sum could overflow."""
+    if low.dtype == np.float64:
+        return low / 2 + high / 2
+    return (low >> 1) + (high >> 1) + (low & high & 1)

@@ -21,6 +21,8 @@ from canopy_tui.charts.raster import Raster
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Where = tuple[int | slice, int | slice | NDArray[np.bool_]]
+
 _ROLES, _TINTS = list(Role), list(Tint)
 _ROLE_AT = {role: i for i, role in enumerate(_ROLES)}
 _TINT_AT = {tint: i for i, tint in enumerate(_TINTS)}
@@ -28,6 +30,13 @@ _LINE_ROLES = [_ROLE_AT[Role.LINE], _ROLE_AT[Role.UNSHIPPED_LINE]]
 
 DASHES = {Stroke.DASHED: (6, 4), Stroke.DOTTED: (2, 1)}
 """Cells of a period, and how many of them the line is strong in."""
+
+
+def sample(stroke: Stroke, glyphs: Glyphs) -> str:
+    """Five cells of a stroke, for a legend."""
+    lit = glyphs.cells[(1 << glyphs.columns) - 1 << (glyphs.rows // 2 * glyphs.columns)]
+    pattern = {Stroke.SOLID: "#####", Stroke.DASHED: "## ##", Stroke.DOTTED: "# # #"}[stroke]
+    return pattern.replace("#", lit)
 
 
 def look(role: Role, tint: Tint = Tint.MAIN) -> int:
@@ -54,12 +63,18 @@ class Canvas:
     def blank(cls, rows: int, columns: int) -> Canvas:
         return cls(np.full((rows, columns), " ", dtype="<U1"), np.full((rows, columns), BLANK))
 
-    def put(self, where: tuple[int | slice, int | slice | NDArray[np.bool_]], char: str, role: Role) -> None:
+    def put(
+        self,
+        where: tuple[int | slice, int | slice | NDArray[np.bool_]],
+        char: str,
+        role: Role,
+        tint: Tint = Tint.MAIN,
+    ) -> None:
         """Fill the blank ones of these cells."""
         chars, looks = self.chars[where], self.looks[where]
         free = looks == BLANK
         self.chars[where] = np.where(free, char, chars)
-        self.looks[where] = np.where(free, look(role), looks)
+        self.looks[where] = np.where(free, look(role, tint), looks)
 
     def cross(self, column: int) -> None:
         """Mark where lines run through a column."""

@@ -9,8 +9,14 @@ import numpy as np
 from wal.pyramid import Columns
 
 from canopy_tui.charts.parts import Curve, Reading
+from canopy_tui.charts.timeticks import moment, span_label
+from canopy_tui.format import clean, count, number
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from numpy.typing import NDArray
+
     from canopy_tui.charts.axis import Axis
 
 
@@ -45,7 +51,38 @@ def moved(curves: Sequence[Curve], axis: Axis, x: float | None, by: int) -> floa
     return places[stops[min(max(nearest + by, 0), len(stops) - 1)]]
 
 
-def _stops(columns: Columns, dots: np.ndarray, width: int) -> np.ndarray:
+def place_text(reading: Reading, axis: Axis, zone: tzinfo | None = None) -> str:
+    """Where a reading was taken: ``step 8,200``, ``steps 8,192–8,255``, ``Nov 23 14:02:30``, ``5 m 12 s``."""
+    if axis.x.kind == "step":
+        first, last = reading.first_step, reading.last_step
+        return f"step {count(first)}" if first == last else f"steps {count(first)}–{count(last)}"
+    if axis.x.kind == "time":
+        return moment(reading.x, zone)
+    if axis.x.kind == "relative":
+        us = int(reading.x)
+        return span_label(us if abs(us) < _MINUTE_US else us - us % _SECOND_US)
+    return f"{clean(axis.x.metric)} {number(reading.x)}"
+
+
+_SECOND_US, _MINUTE_US = 1_000_000, 60_000_000
+
+
+def value_text(reading: Reading) -> str:
+    """What a reading says: ``0.412``, or ``0.398–0.441 mean 0.412`` of several points."""
+    if reading.exact or reading.low == reading.high:
+        text = number(reading.low)
+    else:
+        text = f"{number(reading.low)}–{number(reading.high)}"
+        if reading.mean == reading.mean:
+            text += f" mean {number(reading.mean)}"
+    if reading.bad and not reading.exact:
+        text = f"{text}, " if reading.points else ""
+        text += f"{count(reading.bad)} not finite"
+    return text
+
+
+def _stops(columns: Columns, dots: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+    """Which columns with points lie on the axis."""
     return (columns.n > 0) & (dots >= 0) & (dots < width)
 
 

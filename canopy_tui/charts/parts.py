@@ -88,7 +88,7 @@ class Part(NamedTuple):
     tint: Tint = Tint.MAIN
 
 
-type_Row = tuple[Part, ...]
+Row = tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,14 @@ class Plot:
     """A drawn chart: ``rows`` of parts, each row exactly as wide as asked, and what a title or a footer says
     of it.
 
-    ``points`` are those in the picture, ``of_points`` all that its series have. ``above`` and ``below`` are
-    (value, step) of the extreme outside the scale, None when all fits. ``hidden`` counts the dot columns
-    whose smallest or largest value is neither lit nor marked. ``readings`` are per curve that has one at the
-    cursor, ``cursor_labels`` those of the marks and the phase there. ``notes`` say what else is to be known.
+    ``points`` are those in the picture, ``of_points`` all that its series have; ``columns`` are the dot
+    columns that hold some. ``above`` and ``below`` are (value, step) of the extreme outside the scale, None
+    when all fits. ``hidden`` counts the dot columns whose smallest or largest value is neither lit nor
+    marked. ``readings`` are per curve that has one at the cursor, ``cursor_labels`` those of the phase and
+    the marks there. ``notes`` say what else is to be known.
     """
 
-    rows: tuple[type_Row, ...]
+    rows: tuple[Row, ...]
     axis: Axis
     scale: Scale | None
     points: int

@@ -15,7 +15,7 @@ from canopy_tui.charts.braille import any_in_cell
 from canopy_tui.charts.canvas import Canvas, composed, tint_place
 from canopy_tui.charts.cursor import readings
 from canopy_tui.charts.glyphs import BRAILLE, Glyphs
-from canopy_tui.charts.parts import Curve, Mark, MarkKind, Part, Phase, Plot, Role, type_Row
+from canopy_tui.charts.parts import Curve, Mark, MarkKind, Part, Phase, Plot, Role, Row
 from canopy_tui.charts.raster import Raster, rasterise
 from canopy_tui.charts.ruler import CELLS_PER_LABEL, label_line, ruler, ticks_of
 from canopy_tui.charts.scale import Scale, all_positive, robust_scale
@@ -66,6 +66,7 @@ def plot(
     """
     inner, lines = max(width - GUTTER, 1), max(height - AXIS_ROWS, 1)
     axis = Axis(*(shown or _span(curves)), inner * glyphs.columns, x)
+    cursor = cursor if cursor is not None and axis.low <= cursor <= axis.high else None
     sketch = _sketch(curves, axis, lines, log, smoothing, glyphs)
     over = _Over(
         cursor=None if cursor is None else axis.dot(cursor) // glyphs.columns,
@@ -81,7 +82,7 @@ def plot(
         scale=sketch.scale,
         points=int(sum(one.n.sum() for one in columns)),
         of_points=sum({(s.run_id, s.stream_id, s.metric): s.points for s in _series(curves)}.values()),
-        columns=int(sum(np.count_nonzero(one.n) for one in columns)),
+        columns=len(set().union(*(axis.dots_of(one)[one.n > 0].tolist() for one in columns))),
         hidden=hidden,
         above=sketch.above,
         below=sketch.below,
@@ -176,7 +177,7 @@ def _outside(
 
 def _body(
     curves: Sequence[Curve], sketch: _Sketch, over: _Over, inner: int, glyphs: Glyphs
-) -> tuple[list[type_Row], int]:
+) -> tuple[list[Row], int]:
     """The rows above the axis, and how many columns have an extreme that is not to be seen in them."""
     canvas, hidden = composed(curves, sketch.rasters, over.tints, glyphs, (sketch.rows, inner))
     labels = _y_labels(sketch.scale, sketch.rows)
@@ -189,18 +190,21 @@ def _body(
         canvas.put((row, slice(None)), glyphs.guide, Role.GUIDE)
     rows = [_with_axis(row, labels.get(at), glyphs) for at, row in enumerate(canvas.rows())]
     if sketch.above is not None:
-        marked = np.logical_or.reduce([raster.above for raster in sketch.rasters])
-        rows.insert(0, _clip_row(marked, glyphs.above, glyphs))
+        marked = [raster.above for raster in sketch.rasters]
+        rows.insert(0, _clip_row(curves, marked, glyphs.above, glyphs))
     if sketch.below is not None:
-        marked = np.logical_or.reduce([raster.below for raster in sketch.rasters])
-        rows.append(_clip_row(marked, glyphs.below, glyphs))
+        marked = [raster.below for raster in sketch.rasters]
+        rows.append(_clip_row(curves, marked, glyphs.below, glyphs))
     return rows, hidden
 
 
-def _clip_row(marked: NDArray[np.bool_], glyph: str, glyphs: Glyphs) -> type_Row:
-    cells = any_in_cell(marked, glyphs)
-    canvas = Canvas.blank(1, len(cells))
-    canvas.put((0, cells), glyph, Role.CLIP)
+def _clip_row(
+    curves: Sequence[Curve], marked: Sequence[NDArray[np.bool_]], glyph: str, glyphs: Glyphs
+) -> Row:
+    """Where the curves, of which the later wins, leave the scale."""
+    canvas = Canvas.blank(1, len(marked[0]) // glyphs.columns)
+    for curve, dots in reversed(list(zip(curves, marked, strict=True))):
+        canvas.put((0, any_in_cell(dots, glyphs)), glyph, Role.CLIP, curve.tint)
     return _with_axis(canvas.rows()[0], None, glyphs)
 
 
@@ -226,14 +230,14 @@ def _y_labels(scale: Scale | None, rows: int) -> dict[int, str]:
     return placed
 
 
-def _with_axis(row: Sequence[Part], label: str | None, glyphs: Glyphs) -> type_Row:
+def _with_axis(row: Sequence[Part], label: str | None, glyphs: Glyphs) -> Row:
     tick = glyphs.vertical if label is None else glyphs.tick_y
     return (Part(right(label or "", GUTTER - 1), Role.LABEL), Part(tick, Role.AXIS), *row)
 
 
 def _below(
     sketch: _Sketch, axis: Axis, over: _Over, inner: int, zone: tzinfo | None, glyphs: Glyphs
-) -> tuple[type_Row, type_Row]:
+) -> tuple[Row, Row]:
     """The axis and its labels."""
     ticks, texts, unit = ticks_of(axis, max(inner // CELLS_PER_LABEL, 1), zone)
     places = [axis.dot(tick) // glyphs.columns for tick in ticks]
@@ -251,19 +255,24 @@ def _restarts(curves: Sequence[Curve]) -> list[Mark]:
 
 
 def _marks_on(marks: Sequence[Mark], axis: Axis, glyphs: Glyphs) -> list[tuple[int, MarkKind]]:
-    """The cell columns of the marks that lie on the axis."""
-    return [
-        (axis.dot(mark.x) // glyphs.columns, mark.kind) for mark in marks if axis.low <= mark.x <= axis.high
-    ]
+    """The cell columns of the marks that lie on the axis, each kind once a cell."""
+    found: list[tuple[int, MarkKind]] = []
+    for kind in {mark.kind for mark in marks}:
+        places = axis.dots(np.array([mark.x for mark in marks if mark.kind is kind]))
+        places = places[(places >= 0) & (places < axis.width)]
+        found += [(place, kind) for place in np.unique(places // glyphs.columns).tolist()]
+    return found
 
 
 def _phase_tints(phases: Sequence[Phase], axis: Axis, glyphs: Glyphs) -> NDArray[np.int64]:
     """The place of the tint of each cell column, -1 without a phase."""
     tints = np.full(axis.width // glyphs.columns, -1)
-    for phase in phases:
-        if phase.low <= axis.high and phase.high > axis.low:
-            end = axis.width if phase.high > axis.high else axis.dot(phase.high)
-            tints[axis.dot(phase.low) // glyphs.columns : -(-end // glyphs.columns)] = tint_place(phase.tint)
+    if phases:
+        ordered = sorted(phases, key=lambda phase: phase.low)
+        xs = axis.xs(np.arange(len(tints)) * glyphs.columns)
+        at = np.searchsorted(np.array([phase.low for phase in ordered]), xs, side="right") - 1
+        inside = (at >= 0) & (xs < np.array([phase.high for phase in ordered])[at])
+        tints[inside] = np.array([tint_place(phase.tint) for phase in ordered])[at[inside]]
     return tints
 
 

@@ -80,7 +80,7 @@ def test_columns_draw_what_all_points_draw(walk: list[tuple[int, float]], width:
     x = axis.dots(np.array(steps)).tolist()
     column = (np.searchsorted(series.columns.edges, steps, side="right") - 1).tolist()
     y = rows_of(scale, np.array(numbers), HEIGHT).tolist()
-    from_points = path((HEIGHT, width), x, y, column.tolist(), joined_columns(steps, column.tolist(), set()))
+    from_points = path((HEIGHT, width), x, y, column, joined_columns(steps, column, set()))
     assert np.array_equal(from_columns, from_points)
 
 
