@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from helpers.logs import write_run
 from helpers.scan import in_cassandra, in_log, query
+from helpers.streampages import in_file, recomputed
 from helpers.syncing import write_segments
 from helpers.trainer import environment
 from helpers.waiting import wait_until
 
+from wal.journal import stream_dirs
 from wal.settings import Settings
 from wal.shipping import daemon
 
@@ -79,6 +81,14 @@ def test_nothing_is_lost_or_doubled_whenever_it_is_killed(tmp_path: Path, keyspa
     assert len(committed) == SEEDS * (RECORDS + 250)
     assert all(len(stamps) == 1 for stamps in scan.stamps.values())
     assert len(query(keyspace5, "SELECT run_id FROM {}.training_runs")) == 2 * SEEDS
+    pages = query(keyspace5, "SELECT stream, metric, level, page, newest, body FROM {}.metric_pages")
+    expected: set[tuple[object, ...]] = set()
+    for log_dir in log_dirs:
+        for _, stream_id, directory in stream_dirs(log_dir):
+            found = recomputed(directory)
+            assert in_file(directory) == found
+            expected |= {(stream_id, *key, *page) for key, page in found.items()}
+    assert {(*row[:5], bytes(row[5])) for row in pages} == expected  # type: ignore[arg-type]
 
 
 def test_the_lock_of_a_killed_syncer_is_free_at_once(tmp_path: Path) -> None:

@@ -167,6 +167,22 @@ def test_wide_records_and_large_steps(tmp_path: Path) -> None:
     assert state.shift == 6  # 8^6 = 262,144 is the largest power below the gap
 
 
+def test_the_comparison_sees_a_changed_bit_and_a_missing_page(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    log_hard(journal, 1_500)
+    journal.close("done", 0)
+    page(tmp_path)
+    expected = recomputed(journal.directory)
+    found = in_file(journal.directory)
+    assert found == expected
+    key = max(found)
+    newest, body = found[key]
+    assert found | {key: (newest, body[:-1] + bytes([body[-1] ^ 1]))} != expected
+    assert found | {key: (newest - 1, body)} != expected
+    del found[key]
+    assert found != expected
+
+
 # -- what is there already ---------------------------------------------------------------------------
 
 
