@@ -126,7 +126,7 @@ def ladder_lines(topology: Mapping[str, object], width: int, glyphs: Glyphs) -> 
     lines += [_rung_line(rung, shown, largest, glyphs, wide=width >= 60) for rung in rungs]
     lines += [[], _legend(largest, glyphs)]
     if sources > shown:
-        lines.append([Piece(f"{fmt.count(sources - shown)} more inputs of a unit do not fit here", "muted")])
+        lines.append([Piece(f"{fmt.plural(sources - shown, 'more input')} of a unit: no room here", "muted")])
     return lines
 
 
@@ -156,7 +156,7 @@ def _weight(value: float, largest: float, glyphs: Glyphs) -> Line:
 def _legend(largest: float, glyphs: Glyphs) -> Line:
     return [
         Piece(f"{glyphs.weights} ", "curve"),
-        Piece(f"0 to {fmt.number(largest)} in size; the sign stands before it", "muted"),
+        Piece(f"0 to {fmt.number(largest)} in size, the sign before it", "muted"),
     ]
 
 

@@ -211,7 +211,7 @@ def test_a_unit_is_fed_by_the_inputs_and_the_units_before_it() -> None:
 def test_what_does_not_fit_is_counted() -> None:
     wide = {"input_size": 50, "hidden_units": [{"weights": [1.0] * 50, "bias": 0.0}]}
     lines = ladder_lines(wide, 60, ASCII)
-    assert "more inputs of a unit do not fit here" in text_of(lines)
+    assert "more inputs of a unit: no room here" in text_of(lines)
     assert all(cells(text_of([line])) <= 60 for line in lines)
     assert text_of(lines).isascii()
 
