@@ -380,7 +380,9 @@ def _fit(text: str, tone: str, column: Column, unicode: bool) -> Piece:
     return Piece(text.rjust(column.width) if column.right else text.ljust(column.width), tone)
 
 
-_STAND_INS = str.maketrans({"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">", "↑": "^"})
+_STAND_INS = str.maketrans(
+    {"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">", "▶": ">", "↑": "^"}
+)
 
 
 def ascii_only(text: str) -> str:

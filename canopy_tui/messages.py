@@ -46,6 +46,14 @@ class RunLoaded(Message, bubble=False):
 
 
 @dataclass
+class RunRedrawn(Message, bubble=False):
+    """The charts of the reading ``of`` were drawn otherwise, from what it holds."""
+
+    reading: RunReading
+    of: RunReading
+
+
+@dataclass
 class TopologiesLoaded(Message, bubble=False):
     """The list of a run's topology snapshots, newest first."""
 

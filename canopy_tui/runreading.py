@@ -13,8 +13,10 @@ from uuid import UUID
 
 import numpy as np
 
+from canopy_tui.charts.palette import Tint
 from canopy_tui.charts.parts import Curve, Plot
 from canopy_tui.charts.plot import plot, plot_columns
+from canopy_tui.lens import Extent, Lens, extent_of
 from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
 from wal.source import Ask, MetricRow, RunDetail, RunState, SourceError, StreamRow
@@ -32,23 +34,31 @@ from the log, and anew at the next reading."""
 
 
 class ChartRequest(NamedTuple):
-    """Charts to be drawn: these metrics, each in ``width`` × ``height`` cells; and ``rows``, the metrics of
-    which only values and a sparkline are on the screen, the most wanted first."""
+    """Charts to be drawn: these metrics through ``lens``, each in ``width`` × ``height`` cells; and ``rows``,
+    the metrics of which only values and a sparkline are on the screen, the most wanted first."""
 
     metrics: tuple[str, ...]
     width: int
     height: int
     rows: tuple[str, ...] = ()
+    lens: Lens = Lens()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnMetric:
-    """A picture and what it was made of. ``metric`` says what the drawn points say."""
+    """A picture and what it was made of: the ``series`` that answered ``ask``, seen through ``lens``.
+    ``metric`` says what the drawn points say."""
 
     metric: MetricRow
+    ask: Ask
     series: Sequence[Series]
-    steps: tuple[int, int]
+    curves: Sequence[Curve]
     size: tuple[int, int]
+    lens: Lens
     plot: Plot
 
 
@@ -56,16 +66,26 @@ class DrawnMetric:
 class RunReading:
     """One run as it was when it was read, with the charts that ``request`` asked for.
 
-    ``rows`` are the metrics on the screen, drawn or not, made from their points; they stand in ``detail``.
-    ``problem`` is why some charts could not be drawn anew, as a sentence; those are the ones drawn before.
+    ``extent`` is from where to where the run reaches on the x axis. ``rows`` are the metrics on the screen,
+    drawn or not, made from their points; they stand in ``detail``. ``problem`` is why some charts could not
+    be drawn anew, as a sentence; those are the ones drawn before.
     """
 
     detail: RunDetail
     pace: Pace | None
     request: ChartRequest
+    extent: Extent = (0, 0)
     drawn: Mapping[str, DrawnMetric] = field(default_factory=dict[str, DrawnMetric])
     rows: Mapping[str, MetricRow] = field(default_factory=dict[str, MetricRow])
     problem: str = ""
+
+    def answers(self, request: ChartRequest, glyphs: Glyphs) -> bool:
+        """Whether the series at hand are those of ``request``: only the drawing of them may differ."""
+        asked = self.request
+        if (request.metrics, request.size, request.rows) != (asked.metrics, asked.size, asked.rows):
+            return False
+        asks = [_ask(name, request, self.extent, glyphs) for name in self.drawn]
+        return bool(asks) and asks == [one.ask for one in self.drawn.values()]
 
 
 def read_run(
@@ -79,59 +99,110 @@ def read_run(
     newest = newest_stream(look.detail.streams)
     pace = source.recent(run_id, newest.stream_id) if newest is not None else None
     deadline = time.monotonic() + WAIT_S
-    drawn: dict[str, DrawnMetric] = {}
-    problem = ""
-    for name in request.metrics:
-        before = known.drawn.get(name) if known is not None else None
-        if name not in look.detail.metrics:
-            continue
-        try:
-            drawn[name] = _draw(look, name, request, glyphs, before, deadline)
-        except SourceError as error:
-            problem = str(error)
-            if before is not None:
-                drawn[name] = before
+    before = known.drawn if known is not None else {}
+    drawn, extent, problem = _draw_all(look, request, glyphs, before, deadline)
     rows = {name: one.metric for name, one in drawn.items()}
     undrawn = [name for name in request.rows if name not in drawn]
     rows |= point_rows(look, undrawn, deadline, known.rows if known is not None else {})
-    return RunReading(with_rows(look.detail, rows), pace, request, drawn, rows, problem)
+    return RunReading(with_rows(look.detail, rows), pace, request, extent, drawn, rows, problem)
+
+
+def redrawn(reading: RunReading, request: ChartRequest, glyphs: Glyphs) -> RunReading:
+    """The charts of a request that the reading :meth:`~RunReading.answers`, from the series it holds."""
+    drawn = {
+        name: replace(one, lens=request.lens, plot=_picture(one.curves, one.ask, request, glyphs))
+        for name, one in reading.drawn.items()
+    }
+    return replace(reading, request=request, drawn=drawn)
+
+
+def _draw_all(
+    look: RunLook,
+    request: ChartRequest,
+    glyphs: Glyphs,
+    before: Mapping[str, DrawnMetric],
+    deadline: float,
+) -> tuple[dict[str, DrawnMetric], Extent, str]:
+    """The charts, what their common axis reaches over, and why some of them are the old ones."""
+    known = extent = extent_of(look.detail, request.lens.x)
+    while True:
+        drawn: dict[str, DrawnMetric] = {}
+        problem = ""
+        for name in request.metrics:
+            if name not in look.detail.metrics:
+                continue
+            try:
+                drawn[name] = _draw(look, name, request, extent, glyphs, before.get(name), deadline)
+            except SourceError as error:
+                problem = str(error)
+                if name in before:
+                    drawn[name] = before[name]
+        seen = [
+            one.extent for chart in drawn.values() for one in chart.series if chart.ask.x == request.lens.x
+        ]
+        whole = _union([known, *seen])
+        if whole == extent or extent != known:
+            return drawn, extent or (0, 0), problem
+        before, extent = drawn, whole  # a point lies outside what the run says of itself: show that too
+
+
+def _union(extents: Sequence[Extent | None]) -> Extent | None:
+    found = [one for one in extents if one is not None]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+
+def _ask(name: str, request: ChartRequest, extent: Extent | None, glyphs: Glyphs) -> Ask:
+    lens = request.lens
+    shown = lens.window.within(extent) if extent is not None else None
+    return Ask(name, plot_columns(request.width, glyphs), lens.x, shown, lens.ghosts)
 
 
 def _draw(
     look: RunLook,
     name: str,
     request: ChartRequest,
+    extent: Extent | None,
     glyphs: Glyphs,
     before: DrawnMetric | None,
     deadline: float,
 ) -> DrawnMetric:
-    steps, size = step_range(look.detail), (request.width, request.height)
-    wait_s = max(deadline - time.monotonic(), 0.0)
-    series = look.series(Ask(name, plot_columns(request.width, glyphs), range=steps), wait_s=wait_s)
+    ask = _ask(name, request, extent, glyphs)
+    series = look.series(ask, wait_s=max(deadline - time.monotonic(), 0.0))
     try:
         metric = look.metric(name, wait_s=0.0)  # the very points that were just waited for
     except KeyError:
         metric = look.detail.metrics[name]
-    if before is not None and before.series is series and (before.steps, before.size) == (steps, size):
+    curves = curves_of(series, shipped=bool(look.detail.row.shipped))
+    same = before is not None and before.series is series and before.ask == ask
+    if same and before is not None and (before.size, before.lens) == (request.size, request.lens):
         return before if before.metric == metric else replace(before, metric=metric)
-    shown = series if look.detail.row.shipped else [_without_style(one) for one in series]
-    picture = plot([Curve(one) for one in shown], *size, shown=steps, glyphs=glyphs)
-    return DrawnMetric(metric, series, steps, size, picture)
+    picture = _picture(curves, ask, request, glyphs)
+    return DrawnMetric(metric, ask, series, curves, request.size, request.lens, picture)
+
+
+def _picture(curves: Sequence[Curve], ask: Ask, request: ChartRequest, glyphs: Glyphs) -> Plot:
+    lens = request.lens
+    return plot(
+        curves, *request.size, shown=ask.range, x=ask.x, log=lens.log, smoothing=lens.smoothing,
+        cursor=lens.cursor, glyphs=glyphs,
+    )  # fmt: skip
+
+
+def curves_of(series: Sequence[Series], *, shipped: bool) -> list[Curve]:
+    """The curves of a chart, the most telling last, where it lies on top: ghosts, then the higher ranks.
+
+    A run that Cassandra never heard of is local, not late: nothing of it is marked as on the way.
+    """
+    ordered = sorted(series, key=lambda one: (not one.ghost, -one.rank))
+    return [
+        Curve(
+            one if shipped else replace(one, unshipped=np.zeros_like(one.unshipped)),
+            Tint.GHOST if one.ghost else Tint.MAIN,
+        )
+        for one in ordered
+    ]
 
 
 def newest_stream(streams: Sequence[StreamRow]) -> StreamRow | None:
     """The rank 0 stream that speaks for the run now: one that runs, else the one that began last."""
     return max(streams, key=lambda s: (s.rank == 0, s.state is RunState.RUNNING, s.started_ns), default=None)
-
-
-def step_range(detail: RunDetail) -> tuple[int, int]:
-    """First and last step of the run: the x axis that all its charts share."""
-    logged = [stream for stream in detail.streams if stream.records]
-    if not logged:
-        return 0, 0
-    return min(stream.first_step for stream in logged), max(stream.last_step for stream in logged)
-
-
-def _without_style(series: Series) -> Series:
-    """A run that Cassandra never heard of is local, not late: nothing of it is marked as on the way."""
-    return replace(series, unshipped=np.zeros_like(series.unshipped))

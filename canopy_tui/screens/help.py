@@ -18,7 +18,8 @@ _KEY_NAMES = {
     "question_mark": "?", "slash": "/", "comma": ",", "full_stop": ".", "space": "space", "enter": "enter",
     "escape": "esc", "left_square_bracket": "[", "right_square_bracket": "]", "pageup": "PgUp",
     "pagedown": "PgDn", "up": "↑", "down": "↓", "left": "←", "right": "→", "home": "Home", "end": "End",
-    "tab": "tab", "shift+tab": "shift+tab",
+    "tab": "tab", "shift+tab": "shift+tab", "plus": "+", "equals_sign": "=", "minus": "-",
+    "shift+left": "shift+←", "shift+right": "shift+→", "ctrl+left": "ctrl+←", "ctrl+right": "ctrl+→",
 }  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher, Footer
 
 from canopy_tui.inspector import in_order
-from canopy_tui.messages import RunLoaded, SourceFailed, TopologiesLoaded, TopologyLoaded
+from canopy_tui.messages import RunLoaded, RunRedrawn, SourceFailed, TopologiesLoaded, TopologyLoaded
 from canopy_tui.runhead import head_lines
 from canopy_tui.runlines import storage_page
-from canopy_tui.runreading import RunReading, read_run
+from canopy_tui.runreading import RunReading, read_run, redrawn
 from canopy_tui.screens.live import LiveScreen
 from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.config_pane import ConfigPane
@@ -148,13 +148,38 @@ Charts   The strong line is the mean of a column; the faint band reaches
         detail = reading.detail
         with self.app.batch_update():
             self._show_metrics(detail.row, detail.metrics)
-            self.charts.show_plots({name: one.plot for name, one in reading.drawn.items()})
+            if not self._redraws():
+                self.charts.show_drawn(reading)
             self._show_head()
             self._show_tab()
         if grown:
             self._read_topologies()
-        if self.charts.request() != reading.request:
-            self._read()  # the first reading says which metrics there are; the next draws them
+        self._draw_what_is_wanted()  # the first reading says which metrics there are; the next draws them
+
+    def _redraws(self) -> bool:
+        """Whether what is at hand only has to be drawn otherwise."""
+        reading, request = self._reading, self.charts.request()
+        if reading is None or reading.request == request:
+            return False
+        return reading.answers(request, self.app.glyphs)
+
+    def _draw_what_is_wanted(self) -> None:
+        """Have drawn what the charts ask for: from the reading at hand where that has it, else read."""
+        reading, request, glyphs = self._reading, self.charts.request(), self.app.glyphs
+        if reading is not None and reading.request == request:
+            return
+        if reading is None or not reading.answers(request, glyphs):
+            self._read()
+            return
+        self.app.background.submit(
+            self._key("drawing"), lambda: RunRedrawn(redrawn(reading, request, glyphs), reading), self
+        )
+
+    def on_run_redrawn(self, message: RunRedrawn) -> None:
+        if message.of is self._reading:
+            self._reading = message.reading
+            self.charts.show_drawn(message.reading)
+        self._draw_what_is_wanted()
 
     def on_source_failed(self, message: SourceFailed) -> None:
         """Keep what is on the screen, and say that it is old."""
@@ -164,8 +189,8 @@ Charts   The strong line is the mean of a column; the faint band reaches
     @on(ChartsPane.Wanted)
     def _charts_wanted(self, event: ChartsPane.Wanted) -> None:
         event.stop()
-        self._show_note()
-        self._read()
+        self._show_notes()
+        self._draw_what_is_wanted()
 
     def _read_topologies(self) -> None:
         if self.tabs.active != TABS.index("Topology"):
@@ -215,10 +240,10 @@ Charts   The strong line is the mean of a column; the faint band reaches
         width = self.head.content_size.width or self.size.width - 2
         pace = reading.pace if reading is not None else None
         self.head.show(head_lines(detail, main, pace, app.clock_ns(), width, app.glyphs, app.unicode))
-        self._show_note()
+        self._show_notes()
 
-    def _show_note(self) -> None:
-        self.tabs.note = self.charts.note if self.tabs.active == 0 else ""
+    def _show_notes(self) -> None:
+        self.tabs.notes = self.charts.notes if self.tabs.active == 0 else ()
 
     def _show_tab(self) -> None:
         """Draw the open tab's list anew, if it is made of the reading."""
@@ -253,12 +278,14 @@ Charts   The strong line is the mean of a column; the faint band reaches
         (self.charts.focus, self.config.focus_list, self.topology.focus_list, self.storage.focus)[place]()
         self._read_topologies()
         self._show_tab()
-        self._show_note()
+        self._show_notes()
         self.refresh_bindings()
 
     def action_back(self) -> None:
-        """From a search or a chart in full to what was there before; else to the list."""
+        """From a search, a cursor or a chart in full to what was there before; else to the list."""
         if self.config.leave_search():
+            return
+        if self.tabs.active == 0 and self.charts.take_cursor_away():
             return
         if self.charts.full:
             self.charts.set_full(False)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
-from textual.message import Message
 
 from canopy_tui.chartlayout import Box, Kind, chart_layout
+from canopy_tui.lens import lens_notes
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import metric_heading, metric_line
-from canopy_tui.runreading import ChartRequest
+from canopy_tui.runreading import ChartRequest, DrawnMetric, RunReading
 from canopy_tui.widgets.chart import TITLE_ROWS, Chart, ChartView
+from canopy_tui.widgets.lens_pane import LensPane
 from canopy_tui.widgets.lines import LineList
 from wal.source import MetricRow, RunRow
 
 if TYPE_CHECKING:
     from textual.widget import Widget
 
+    from canopy_tui.charts.axis import Axis
     from canopy_tui.charts.glyphs import Glyphs
-    from canopy_tui.charts.parts import Plot
+    from canopy_tui.charts.parts import Curve
 
 NONE_YET = "no metric yet. In the trainer: run.log({...})"
 
@@ -32,7 +32,7 @@ MOST_CHARTS = 24
 """Charts on one page: more than a screen of 4K cells shows at a readable size."""
 
 
-class ChartsPane(Container, can_focus=True):
+class ChartsPane(LensPane):
     """One chart, one above a list of all metrics, or a grid with pages: whatever the room allows."""
 
     DEFAULT_CSS = """
@@ -43,18 +43,15 @@ class ChartsPane(Container, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "row(1)", "Down", show=False, id="charts.down", tooltip="Next chart below"),
         Binding("k,up", "row(-1)", "Up", show=False, id="charts.up", tooltip="Chart above"),
-        Binding("right", "step(1)", "Next", show=False, id="charts.next", tooltip="Next metric"),
-        Binding("left", "step(-1)", "Previous", show=False, id="charts.previous", tooltip="Previous metric"),
-        Binding("g,home", "to(0)", "First", show=False, id="charts.first", tooltip="First metric"),
-        Binding("G,end", "to(-1)", "Last", show=False, id="charts.last", tooltip="Last metric"),
+        Binding("tab", "step(1)", "Next", show=False, id="charts.next", tooltip="Next metric"),
+        Binding("shift+tab", "step(-1)", "Previous", show=False, id="charts.previous",
+                tooltip="Previous metric"),
+        Binding("g", "to(0)", "First", show=False, id="charts.first", tooltip="First metric"),
+        Binding("G", "to(-1)", "Last", show=False, id="charts.last", tooltip="Last metric"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="charts.page_up", tooltip="Page before"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="charts.page_down", tooltip="Page after"),
         Binding("enter,l", "open", "Open", show=False, id="charts.open", tooltip="This chart in full"),
     ]  # fmt: skip
-
-    @dataclass
-    class Wanted(Message):
-        """Other charts are to be drawn than before: the selection, the page or the size changed."""
 
     def __init__(self, glyphs: Glyphs, *, unicode: bool = True) -> None:
         super().__init__()
@@ -63,7 +60,7 @@ class ChartsPane(Container, can_focus=True):
         self._metrics: Sequence[MetricRow] = ()
         self._row: RunRow | None = None
         self._main: str | None = None
-        self._plots: Mapping[str, Plot] = {}
+        self._drawn: Mapping[str, DrawnMetric] = {}
         self._layout = chart_layout(1, 1, 0)
         self.selected: str | None = None
         """Name of the chosen metric."""
@@ -87,23 +84,31 @@ class ChartsPane(Container, can_focus=True):
         names = [metric.name for metric in metrics]
         changed = self._row is None or names != [metric.name for metric in self._metrics]
         self._row, self._metrics, self._main = row, metrics, main
+        self.records = row.records
         if self.selected not in names:
             self.selected = names[0] if names else None
         if changed:
             self._arrange()
         self._draw()
 
-    def show_plots(self, plots: Mapping[str, Plot]) -> None:
+    def show_drawn(self, reading: RunReading) -> None:
         """Pictures as they were asked for; those of other metrics are kept until they are drawn anew."""
-        self._plots = {**self._plots, **plots}
+        self._drawn = {**self._drawn, **reading.drawn}
+        if reading.request.lens.x == self.lens.x:
+            self.extent = reading.extent
         self._draw()
+
+    def in_hand(self) -> tuple[Sequence[Curve], Axis] | None:
+        one = self._drawn.get(self.selected or "")
+        return None if one is None or one.ask.x != self.lens.x else (one.curves, one.plot.axis)
 
     def request(self) -> ChartRequest:
         """What is to be drawn now."""
         box = self._layout.boxes[0]
         height = box.height - TITLE_ROWS - (1 if self._layout.footer else 0)
         names = tuple(metric.name for metric in self._page())
-        return ChartRequest(names, max(box.width, 1), max(height, 1), self._rows_on_screen())
+        size = max(box.width, 1), max(height, 1)
+        return ChartRequest(names, *size, self._rows_on_screen(), self.lens)
 
     def _rows_on_screen(self) -> tuple[str, ...]:
         """The main metric, whose best stands in the head, and the metrics whose rows can be seen."""
@@ -115,14 +120,15 @@ class ChartsPane(Container, can_focus=True):
         return tuple(dict.fromkeys(names))
 
     @property
-    def note(self) -> str:
-        """Which of the metrics are on the screen."""
+    def notes(self) -> tuple[str, ...]:
+        """How the charts are looked at, and which of the metrics are on the screen."""
+        notes = lens_notes(self.lens, self.new_records)
         if self._layout.kind is Kind.LIST or len(self._metrics) <= 1:
-            return ""
+            return notes
         page = self._page()
         first = self._place_of(page[0].name) + 1
         shown = f"{first}" if len(page) == 1 else f"{first}–{first + len(page) - 1}"
-        return f"{shown} of {len(self._metrics)}"
+        return (*notes, f"{shown} of {len(self._metrics)}")
 
     def set_full(self, full: bool) -> None:
         """Give the chosen chart the whole pane, or give it back."""
@@ -201,9 +207,10 @@ class ChartsPane(Container, can_focus=True):
             heading.show(lambda _: [[Piece(NONE_YET, "muted")]])
 
     def _view(self, metric: MetricRow) -> ChartView:
+        drawn = self._drawn.get(metric.name)
         return ChartView(
             metric,
-            self._plots.get(metric.name),
+            drawn.plot if drawn is not None else None,
             main=metric.name == self._main,
             selected=metric.name == self.selected and self._layout.kind is Kind.GRID,
             footer=self._layout.footer,

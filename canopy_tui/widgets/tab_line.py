@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class TabLine(Widget):
-    """``1 Charts  2 Config``, and on the right a word about what the open one shows."""
+    """``1 Charts  2 Config``, and on the right words about what the open one shows: as many of ``notes`` as
+    there is room for, the first of them in any case."""
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-line--open", *TONE_CLASSES}
@@ -35,7 +36,7 @@ class TabLine(Widget):
     """
 
     active: reactive[int] = reactive(0)
-    note: reactive[str] = reactive("")
+    notes: reactive[tuple[str, ...]] = reactive(())
 
     @dataclass
     class Clicked(Message):
@@ -48,9 +49,15 @@ class TabLine(Widget):
         self._names = tuple(names)
 
     def _labels(self) -> list[str]:
-        tight = sum(len(name) + 5 for name in self._names) + len(self.note) > self.content_size.width
-        gap = " " if tight else "   "
+        loose = sum(len(name) + 5 for name in self._names) + fmt.cells(self._note(0))
+        gap = "   " if loose <= self.content_size.width else " "
         return [f"{place} {name}{gap}" for place, name in enumerate(self._names, start=1)]
+
+    def _note(self, room: int) -> str:
+        shown = list(self.notes)
+        while len(shown) > 1 and fmt.cells(" · ".join(shown)) > room:
+            shown.pop()
+        return " · ".join(shown)
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
         width = self.content_size.width
@@ -58,8 +65,8 @@ class TabLine(Widget):
             Piece(label, "open" if place == self.active else "muted")
             for place, label in enumerate(self._labels())
         ]
-        room = width - sum(len(piece.text) for piece in pieces)
-        note = fmt.middle_ellipsis(self.note, max(room, 0))
+        room = max(width - sum(len(piece.text) for piece in pieces), 0)
+        note = fmt.middle_ellipsis(self._note(room), room)
         pieces.append(Piece(" " * (room - fmt.cells(note)) + note, "muted"))
         if not self.app.unicode:
             pieces = ascii_pieces(pieces)

@@ -134,7 +134,15 @@ async def test_keys_move_through_the_grid(writer: LogWriter, run_id: UUID) -> No
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: charts_on(app) == METRICS)
         pane = run_screen(app).charts
-        for key, place in (("right", 1), ("j", 3), ("left", 2), ("down", 4), ("down", 4), ("k", 2), ("G", 5)):
+        for key, place in (
+            ("tab", 1),
+            ("j", 3),
+            ("shift+tab", 2),
+            ("down", 4),
+            ("down", 4),
+            ("k", 2),
+            ("G", 5),
+        ):
             await pilot.press(key)
             assert pane.selected == METRICS[place]
         await pilot.press("enter")
@@ -291,7 +299,7 @@ async def test_no_key_has_two_meanings_and_those_of_tomorrow_are_free(
         for tab in "1234":
             await pilot.press(tab)
             keys = set(app.screen.active_bindings)
-            assert not keys & {"y", "x", "plus", "minus", "0", "c", "d", "A"}
+            assert not keys & {"c", "d"}
             assert all(
                 binding.binding.tooltip
                 for key, binding in app.screen.active_bindings.items()

@@ -1,0 +1,146 @@
+"""The keys by which charts are looked at: zoom, pan, cursor, axes, smoothing. What they change is a lens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.message import Message
+
+from canopy_tui.lens import Extent, Lens, Window
+
+if TYPE_CHECKING:
+    from canopy_tui.charts.axis import Axis
+    from canopy_tui.charts.parts import Curve
+
+ZOOM = 0.5
+"""What one key press leaves of what was shown."""
+
+PAN = 0.25
+"""How much of what is shown a key press moves: enough stays to see where one is."""
+
+
+class LensPane(Container, can_focus=True):
+    """Holds charts that are looked at through one lens. A subclass draws them and says what is in hand."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "cursor(1)", "Value right", show=False, id="lens.right",
+                tooltip="Values at a cursor: to the right"),
+        Binding("left", "cursor(-1)", "Value left", show=False, id="lens.left",
+                tooltip="Values at a cursor: to the left"),
+        Binding("ctrl+right", "cursor(10)", show=False, id="lens.right_10", tooltip="Cursor 10 to the right"),
+        Binding("ctrl+left", "cursor(-10)", show=False, id="lens.left_10", tooltip="Cursor 10 to the left"),
+        Binding("i", "zoom(True)", "Zoom in", show=False, id="lens.in", tooltip="Zoom in, at the cursor"),
+        Binding("o", "zoom(False)", "Zoom out", show=False, id="lens.out", tooltip="Zoom out"),
+        Binding("z", "whole", "Whole run", show=False, id="lens.whole", tooltip="The whole run again"),
+        Binding("L,shift+right", "pan(1)", "Pan right", show=False, id="lens.pan_right",
+                tooltip="Pan to the right"),
+        Binding("H,shift+left", "pan(-1)", "Pan left", show=False, id="lens.pan_left",
+                tooltip="Pan to the left"),
+        Binding("home", "start", "Start", show=False, id="lens.start", tooltip="Pan to the run's start"),
+        Binding("end", "follow", "Follow", show=False, id="lens.follow", tooltip="Follow what is logged"),
+        Binding("y", "log", "Log y", show=False, id="lens.log", tooltip="Logarithmic y, or linear"),
+        Binding("x", "axis", "X axis", show=False, id="lens.axis",
+                tooltip="X axis: step, time since the start, time of day"),
+        Binding("plus,equals_sign", "smooth(1)", "Smoother", show=False, id="lens.smoother",
+                tooltip="Smoother"),
+        Binding("minus", "smooth(-1)", "Less smooth", show=False, id="lens.rougher", tooltip="Less smooth"),
+        Binding("0", "smooth(0)", "As logged", show=False, id="lens.raw", tooltip="Not smoothed"),
+        Binding("A", "ghosts", "Ghosts", show=False, id="lens.ghosts",
+                tooltip="What a resume superseded, or not"),
+    ]  # fmt: skip
+
+    @dataclass
+    class Wanted(Message):
+        """Other charts are to be drawn than before, or the same ones through another lens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lens = Lens()
+        self.extent: Extent | None = None
+        """From where to where the run reaches on the x axis; None until that is known."""
+        self.records = 0
+        """How many records the run has."""
+        self._records_at_hold = 0
+
+    def in_hand(self) -> tuple[Sequence[Curve], Axis] | None:
+        """The curves of the chosen chart and the axis they are drawn on; None before they are drawn."""
+        raise NotImplementedError
+
+    @property
+    def new_records(self) -> int:
+        """Records since the view was held."""
+        return self.records - self._records_at_hold if self.lens.window.holds else 0
+
+    def look(self, lens: Lens) -> None:
+        """Look through another lens."""
+        if lens == self.lens:
+            return
+        if lens.x != self.lens.x:
+            self.extent = None
+        if lens.window.holds and not self.lens.window.holds:
+            self._records_at_hold = self.records
+        self.lens = lens
+        self.post_message(self.Wanted())
+
+    def zoom(self, factor: float, at: float | None = None) -> None:
+        """Show ``factor`` times as much of the axis, what is at ``at`` staying where it is."""
+        if self.extent is not None:
+            self.look(self.lens.zoomed(self.extent, factor, at))
+
+    def pan(self, share: float) -> None:
+        """Move by a share of what is shown."""
+        if self.extent is not None:
+            self.look(self.lens.panned(self.extent, share))
+
+    def take_cursor_away(self) -> bool:
+        """Take the value cursor away; False when there was none."""
+        there = self.lens.cursor is not None
+        self.look(replace(self.lens, cursor=None))
+        return there
+
+    # -- keys ---------------------------------------------------------------------------------------
+
+    def action_zoom(self, closer: bool) -> None:
+        self.zoom(ZOOM if closer else 1 / ZOOM)
+
+    def action_pan(self, direction: int) -> None:
+        self.pan(direction * PAN)
+
+    def action_whole(self) -> None:
+        self.look(replace(self.lens, window=Window()))
+
+    def action_start(self) -> None:
+        if self.extent is not None:
+            self.look(replace(self.lens, window=self.lens.window.at_start(self.extent)))
+
+    def action_follow(self) -> None:
+        self.look(replace(self.lens, window=self.lens.window.following()))
+
+    def action_cursor(self, by: int) -> None:
+        """Move the cursor by columns that have points; at the edge of what is shown, pan."""
+        from canopy_tui.charts.cursor import moved
+
+        in_hand = self.in_hand()
+        if in_hand is None:
+            return
+        cursor = moved(*in_hand, self.lens.cursor, by)
+        if cursor is not None and cursor != self.lens.cursor:
+            self.look(replace(self.lens, cursor=cursor))
+        else:
+            self.pan(PAN if by > 0 else -PAN)
+
+    def action_log(self) -> None:
+        self.look(replace(self.lens, log=not self.lens.log))
+
+    def action_axis(self) -> None:
+        self.look(self.lens.next_axis())
+
+    def action_smooth(self, by: int) -> None:
+        self.look(self.lens.smoother(by))
+
+    def action_ghosts(self) -> None:
+        self.look(replace(self.lens, ghosts=not self.lens.ghosts))
