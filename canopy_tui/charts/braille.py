@@ -13,24 +13,28 @@ if TYPE_CHECKING:
 
 
 def cell_codes(dots: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.uint8]:
-    """Codes of shape (height / rows, width / columns) for bool dots of shape (height, width).
+    """Codes of shape (…, height / rows, width / columns) for bool dots of shape (…, height, width).
 
     Raises ValueError when the dots do not fill whole cells.
     """
-    height, width = dots.shape
+    *layers, height, width = dots.shape
     if height % glyphs.rows or width % glyphs.columns:
         raise ValueError(f"{width} × {height} dots are no whole cells of {glyphs.columns} × {glyphs.rows}")
     lit = dots.view(np.uint8)
-    codes = np.zeros((height // glyphs.rows, width // glyphs.columns), dtype=np.uint8)
+    codes = np.zeros((*layers, height // glyphs.rows, width // glyphs.columns), dtype=np.uint8)
     for bit in range(glyphs.rows * glyphs.columns):
         row, column = divmod(bit, glyphs.columns)
-        codes |= lit[row :: glyphs.rows, column :: glyphs.columns] << bit
+        codes |= lit[..., row :: glyphs.rows, column :: glyphs.columns] << bit
     return codes
 
 
-def dots_of_cells(cells: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.bool_]:
-    """All the dots of the cells: bool (height, width) in dots for bool in cells."""
-    return cells.repeat(glyphs.rows, axis=0).repeat(glyphs.columns, axis=1)
+def lit_columns(codes: NDArray[np.uint8], glyphs: Glyphs) -> int:
+    """How many dot columns of a picture of codes (height, width) have a lit dot."""
+    lit = 0
+    for column in range(glyphs.columns):
+        bits = sum(1 << (row * glyphs.columns + column) for row in range(glyphs.rows))
+        lit += int(np.count_nonzero(np.any(codes & bits, axis=0)))
+    return lit
 
 
 def any_in_cell(marks: NDArray[np.bool_], glyphs: Glyphs) -> NDArray[np.bool_]:

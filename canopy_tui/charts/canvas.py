@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from canopy_tui.charts.braille import any_in_cell, cell_codes, dots_of_cells
+from canopy_tui.charts.braille import any_in_cell, cell_codes, lit_columns
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.palette import Tint
 from canopy_tui.charts.parts import Curve, Part, Role, Stroke
@@ -112,20 +113,28 @@ def composed(
     canvas = Canvas.blank(*shape)
     if not rasters:
         return canvas, 0
-    layers = [_with_stroke(curve, raster, glyphs) for curve, raster in zip(curves, rasters, strict=True)]
-    line_cells = [cell_codes(line, glyphs) > 0 for line, _ in layers]
-    lines = np.logical_or.reduce([line for line, _ in layers])
-    kept = np.logical_or.reduce([lines, *(raster.extremes for raster in rasters)])
-    bands = np.logical_or.reduce([band for _, band in layers])
-    dots = np.where(dots_of_cells(np.logical_or.reduce(line_cells), glyphs), kept, bands)
-    for curve, raster, (_, band) in zip(curves, rasters, layers, strict=True):
-        cells = cell_codes(band & dots, glyphs) > 0
-        _paint(canvas, cells, curve, raster, phases, glyphs, (Role.BAND, Role.UNSHIPPED_BAND))
-    for curve, raster, cells in zip(curves, rasters, line_cells, strict=True):
-        _paint(canvas, cells, curve, raster, phases, glyphs, (Role.LINE, Role.UNSHIPPED_LINE))
-    canvas.chars[:] = np.array(list(glyphs.cells))[cell_codes(dots, glyphs)]
-    hidden = sum(int((raster.extremes & ~dots).any(axis=0).sum()) for raster in rasters)
-    return canvas, hidden
+    layers = [
+        (*_with_stroke(curve, raster, glyphs), raster.extremes)
+        for curve, raster in zip(curves, rasters, strict=True)
+    ]
+    line, band, extremes = np.moveaxis(cell_codes(np.array(layers), glyphs), 1, 0)
+    line_cells = line > 0
+    kept, filled = np.bitwise_or.reduce(line | extremes), np.bitwise_or.reduce(band)
+    codes = np.where(line_cells.any(axis=0), kept, filled)
+    band_cells = (band & codes) > 0
+    for cells, roles in (
+        (band_cells, (Role.BAND, Role.UNSHIPPED_BAND)),
+        (line_cells, (Role.LINE, Role.UNSHIPPED_LINE)),
+    ):
+        for at, curve in enumerate(curves):
+            _paint(canvas, cells[at], curve, rasters[at], phases, glyphs, roles)
+    canvas.chars[:] = _characters(glyphs)[codes]
+    return canvas, sum(lit_columns(lost, glyphs) for lost in extremes & ~codes)
+
+
+@cache
+def _characters(glyphs: Glyphs) -> NDArray[np.str_]:
+    return np.array(list(glyphs.cells))
 
 
 def _with_stroke(curve: Curve, raster: Raster, glyphs: Glyphs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

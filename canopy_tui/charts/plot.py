@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from wal.pyramid import STEP, Series, XAxis
+from wal.pyramid import STEP, Columns, Series, XAxis
 
 from canopy_tui.charts import ticks as tick_marks
 from canopy_tui.charts.axis import Axis
@@ -31,6 +31,8 @@ GUTTER = 8
 
 AXIS_ROWS = 2
 """Rows below the curve: the axis and its labels."""
+
+_MARGIN = Part(" " * (GUTTER - 1), Role.BLANK)
 
 ROWS_PER_Y_LABEL = 3
 """Closer labels would stand visibly uneven: a tick's place is rounded to a whole row."""
@@ -82,7 +84,7 @@ def plot(
         scale=sketch.scale,
         points=int(sum(one.n.sum() for one in columns)),
         of_points=sum({(s.run_id, s.stream_id, s.metric): s.points for s in _series(curves)}.values()),
-        columns=len(set().union(*(axis.dots_of(one)[one.n > 0].tolist() for one in columns))),
+        columns=_columns_held(columns, axis),
         hidden=hidden,
         above=sketch.above,
         below=sketch.below,
@@ -125,6 +127,15 @@ class _Over:
     cursor: int | None
     marks: Sequence[tuple[int, MarkKind]]
     tints: NDArray[np.int64]
+
+
+def _columns_held(columns: Sequence[Columns], axis: Axis) -> int:
+    """How many dot columns of the axis have points, of whatever curve."""
+    held = np.zeros(axis.width, dtype=np.bool_)
+    for one in columns:
+        dots = axis.dots_of(one)
+        held[dots[(one.n > 0) & (dots >= 0) & (dots < axis.width)]] = True
+    return int(np.count_nonzero(held))
 
 
 def _series(curves: Sequence[Curve]) -> list[Series]:
@@ -231,8 +242,9 @@ def _y_labels(scale: Scale | None, rows: int) -> dict[int, str]:
 
 
 def _with_axis(row: Sequence[Part], label: str | None, glyphs: Glyphs) -> Row:
-    tick = glyphs.vertical if label is None else glyphs.tick_y
-    return (Part(right(label or "", GUTTER - 1), Role.LABEL), Part(tick, Role.AXIS), *row)
+    if label is None:
+        return (_MARGIN, Part(glyphs.vertical, Role.AXIS), *row)
+    return (Part(right(label, GUTTER - 1), Role.LABEL), Part(glyphs.tick_y, Role.AXIS), *row)
 
 
 def _below(
@@ -243,7 +255,7 @@ def _below(
     places = [axis.dot(tick) // glyphs.columns for tick in ticks]
     line = ruler(sketch.rasters, places, over.marks, over.tints, over.cursor, glyphs).rows()[0]
     labels = label_line(texts, places, GUTTER, GUTTER + inner, unit)
-    corner = (Part(" " * (GUTTER - 1), Role.BLANK), Part(glyphs.corner, Role.AXIS))
+    corner = (_MARGIN, Part(glyphs.corner, Role.AXIS))
     return (*corner, *line), (Part(labels, Role.LABEL),)
 
 

@@ -71,19 +71,16 @@ def rasterise(series: Series, axis: Axis, scale: Scale | None, height: int, smoo
 
     nan, plus_inf, minus_inf = (marked(n > 0) for n in (columns.n_nan, columns.n_pinf, columns.n_ninf))
     unshipped, above, below = marked(series.unshipped), *np.zeros((2, width), dtype=np.bool_)
-    bars, links, line, extremes = np.zeros((4, height, width), dtype=np.bool_)
+    extremes = np.zeros((height, width), dtype=np.bool_)
+    bars = links = line = extremes  # blank all, until there is something to draw
     finite = np.flatnonzero(seen & (columns.finite > 0))
     if scale is not None and len(finite):
         x, joined = dots[finite], joins(columns, finite)
         mean = columns.mean[finite]
         if smoothing:
             mean = smoothed(mean, columns.finite[finite], x, smoothing)
-        low, high, first, last, middle = (
-            rows_of(scale, values, height)
-            for values in (
-                columns.min[finite], columns.max[finite], columns.first[finite], columns.last[finite], mean,
-            )
-        )  # fmt: skip
+        values = (columns.min[finite], columns.max[finite], columns.first[finite], columns.last[finite], mean)
+        low, high, first, last, middle = rows_of(scale, np.stack(values), height)
         bars = filled((height, width), (x, high, low))
         pairs = np.flatnonzero(joined)
         links = filled((height, width), spans(x[pairs], last[pairs], x[pairs + 1], first[pairs + 1]))
@@ -171,7 +168,8 @@ def filled(shape: tuple[int, int], *strokes: Spans) -> NDArray[np.bool_]:
     x, top, bottom = (np.concatenate(parts) for parts in zip(*strokes, strict=True))
     on = (bottom >= 0) & (top < height)
     x, top, bottom = x[on], np.maximum(top[on], 0), np.minimum(bottom[on], height - 1)
-    size = (height + 1) * width
-    begun, ended = top * width + x, (bottom + 1) * width + x
-    changes = np.bincount(begun, minlength=size) - np.bincount(ended, minlength=size)
-    return np.cumsum(changes.reshape(height + 1, width)[:height], axis=0) > 0
+    # How many strokes begin and end at each dot; small numbers, so that the arrays stay in the cache.
+    changes = np.zeros((height + 1) * width, dtype=np.int16)
+    np.add.at(changes, top * width + x, 1)
+    np.subtract.at(changes, (bottom + 1) * width + x, 1)
+    return np.cumsum(changes.reshape(height + 1, width)[:height], axis=0, dtype=np.int16) > 0

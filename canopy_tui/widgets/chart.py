@@ -97,8 +97,8 @@ class Chart(Widget):
                 lines.append(footer_line(view.plot, width, self._glyphs, self._unicode))
         if not self._unicode:
             lines = [ascii_pieces(line) for line in lines]
-        styles = tone_styles(self)
-        return [strip_of(line, styles, self.rich_style, width) for line in lines]
+        styles, base = tone_styles(self), self.rich_style  # asked once: it is put together at each asking
+        return [strip_of(line, styles, base, width) for line in lines]
 
     def on_click(self, event: object) -> None:
         if self.view is not None:
