@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from wal.cassandra.server import Node
@@ -44,6 +45,10 @@ os.environ.update(
     XDG_CONFIG_HOME=str(_scratch / "config"),
     XDG_DATA_HOME=str(_scratch / "data"),
 )
+
+# An example that took long on a busy machine is no failure: tests assert no timings.
+settings.register_profile("canopy", deadline=None)
+settings.load_profile("canopy")
 
 # The checkout before tests/: both hold folders named wal and canopy_tui.
 _tests = Path(__file__).parent
