@@ -241,3 +241,13 @@ def right(text: str, width: int) -> str:
     """``text`` in exactly ``width`` cells, flush right, its middle cut when it is longer."""
     text = middle_ellipsis(text, width)
     return " " * (width - cell_len(text)) + text
+
+
+_STAND_INS = str.maketrans(
+    {"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">", "▶": ">", "↑": "^"}
+)
+
+
+def ascii_only(text: str) -> str:
+    """``text`` for a terminal that shows ASCII only: our own signs have stand-ins, others become ``?``."""
+    return text.translate(_STAND_INS).encode("ascii", "replace").decode("ascii")

@@ -372,22 +372,12 @@ def _value(column: Column, metric: MetricRow | None) -> tuple[str, str]:
 
 def _fit(text: str, tone: str, column: Column, unicode: bool) -> Piece:
     if not unicode:
-        text = ascii_only(text)
+        text = fmt.ascii_only(text)
     if not text.isascii() or len(text) > column.width:
         text = fmt.middle_ellipsis(text, column.width, "…" if unicode else "~")
         pad = " " * (column.width - fmt.cells(text))
         return Piece(pad + text if column.right else text + pad, tone)
     return Piece(text.rjust(column.width) if column.right else text.ljust(column.width), tone)
-
-
-_STAND_INS = str.maketrans(
-    {"·": "-", "–": "-", "…": "~", "→": ">", "×": "x", "★": "*", "▸": ">", "▶": ">", "↑": "^"}
-)
-
-
-def ascii_only(text: str) -> str:
-    """``text`` for a terminal that shows ASCII only: our own signs have stand-ins, others become ``?``."""
-    return text.translate(_STAND_INS).encode("ascii", "replace").decode("ascii")
 
 
 def title_cell(column: Column, order: Order, unicode: bool) -> Cell:

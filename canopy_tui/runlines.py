@@ -8,7 +8,7 @@ from pathlib import Path
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.inspector import config_lines, spark_cell
-from canopy_tui.listing import BAD_STATES, Piece, ascii_only, is_bad, state_text
+from canopy_tui.listing import BAD_STATES, Piece, is_bad, state_text
 from wal.source import MetricRow, RunDetail, RunRow, StreamRow
 
 Line = list[Piece]
@@ -22,7 +22,7 @@ LEAST_NAME = 12
 
 def ascii_pieces(pieces: Sequence[Piece]) -> Line:
     """The pieces for a terminal that shows ASCII only."""
-    return [Piece(ascii_only(piece.text), piece.tone) for piece in pieces]
+    return [Piece(fmt.ascii_only(piece.text), piece.tone) for piece in pieces]
 
 
 # -- metrics ----------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from canopy_tui.inspector import (
     in_order,
     metric_lines,
 )
-from canopy_tui.listing import Listing, Piece, ascii_only, run_name
+from canopy_tui.listing import Listing, Piece, run_name
 from canopy_tui.pointrows import point_rows, with_rows
 from canopy_tui.terminal import unicode_ok
 from canopy_tui.view import View
@@ -89,7 +89,9 @@ def _page(look: RunLook, detail: RunDetail, main: str, unicode: bool) -> list[Li
         lines += [[], [Piece("config", "muted")], *config_lines(detail.config, columns, unicode)]
     if detail.summary:
         lines += [[], [Piece("summary", "muted")], *config_lines(detail.summary, columns, unicode)]
-    return lines if unicode else [[Piece(ascii_only(text), tone) for text, tone in line] for line in lines]
+    return (
+        lines if unicode else [[Piece(fmt.ascii_only(text), tone) for text, tone in line] for line in lines]
+    )
 
 
 def _chart(look: RunLook, metric: MetricRow, columns: int, unicode: bool) -> list[Line]:

@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from canopy_tui import format as fmt
-from canopy_tui.listing import Piece, ascii_only
+from canopy_tui.listing import Piece
 from canopy_tui.status import status_lines
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
 from wal.source import Connection, StoreStatus
@@ -60,7 +60,7 @@ class StatusLine(Widget):
     def render_line(self, y: int) -> Strip:
         pieces = self._lines[y] if y < len(self._lines) else []
         if not self.app.unicode:
-            pieces = [Piece(ascii_only(text), tone) for text, tone in pieces]
+            pieces = [Piece(fmt.ascii_only(text), tone) for text, tone in pieces]
         width = self.content_size.width
         pieces = clip(pieces, width, "…" if self.app.unicode else "~")
         return strip_of(pieces, tone_styles(self), self.rich_style, width)
