@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -120,6 +121,7 @@ def test_ticks_are_nice() -> None:
     assert labels(ticks(0.13, 0.87), 7) == ["0.2", "0.4", "0.6", "0.8"]
     assert labels(ticks(-2.0, 2.0), 7) == ["-2", "-1", "0", "1", "2"]
     assert labels([1e6, 1e6 + 0.01, 1e6 + 0.02], 7) == ["1000000", "+0.01", "+0.02"]
+    assert ticks(0.6, 8.96, 3) == [2.0, 8.0]  # 5 alone would say little, 0.6 and 8.96 would round to 1 and 9
     assert log_ticks(1e-6, 1.0, 4) == pytest.approx([1e-6, 1e-4, 1e-2, 1.0])
     assert log_ticks(0.1, 0.9) == pytest.approx([0.1, 0.2, 0.5])
 
@@ -219,6 +221,13 @@ def test_two_streams_share_one_picture() -> None:
     drawn = plot([Curve(first), Curve(second)], WIDTH, HEIGHT, shown=(0, 999))
     assert drawn.points == 1000
     assert len(text_of(drawn, Role.LINE)) >= WIDTH - GUTTER
+
+
+@pytest.mark.parametrize("glyphs", [BRAILLE, BLOCKS, ASCII], ids=lambda glyphs: glyphs.name)
+def test_every_glyph_takes_one_cell(glyphs: Glyphs) -> None:
+    for field in dataclasses.fields(glyphs):
+        if field.name != "name" and isinstance(getattr(glyphs, field.name), str):
+            assert {cells(char) for char in getattr(glyphs, field.name)} == {1}, field.name
 
 
 def test_poor_locales_get_ascii() -> None:
