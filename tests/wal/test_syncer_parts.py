@@ -291,6 +291,24 @@ def test_a_segment_that_becomes_readable_after_its_successors(tmp_path: Path) ->
     assert taken == set(range(1, 31))
 
 
+def test_what_could_not_be_read_is_tried_again_though_its_segment_can_be_read_since(tmp_path: Path) -> None:
+    """A reading that fails once, beside a segment that grows: its next look finds nothing wrong with it."""
+    journal = open_journal(tmp_path)
+    for step in range(10):
+        log(journal, step, {"x": 1.0})
+    stream = Stream(journal.run_id, journal.stream_id, journal.directory, StreamState(uuid4(), uuid4()))
+    stream.look(START_NS)
+    segment, first, last = stream.take(live=True, limit=100) or pytest.fail("nothing to take")
+    stream.problems[segment.path] = "locked"
+    stream.damaged.add(first, last)
+    log(journal, 10, {"x": 1.0})
+    stream.look(START_NS)
+    assert stream.problems == {}
+    stream.try_damaged(START_NS)
+    assert (stream.take(live=False, limit=100) or ())[1:] == (1, 10)
+    journal.close("done", 0)
+
+
 def test_a_stream_that_cannot_be_listed_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     directory = write_segments(tmp_path, [5])
     directory.with_name(str(uuid4())).write_text("a file where a directory is expected")

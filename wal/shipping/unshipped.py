@@ -270,7 +270,7 @@ class Stream:
 
     def try_damaged(self, now_ns: int) -> None:
         """Read again what could not be read: a disk may have come back, a permission may be given."""
-        if not self.problems:
+        if not self.problems and not self.damaged:
             return
         for segment in self._open:
             if segment.path in self.problems:
