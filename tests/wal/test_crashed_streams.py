@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from wal.shipping.crashed import CRASHED_PER_LOOK, NEWEST_CRASHED, CrashedStream
 from wal.shipping.cursors import StreamState
 from wal.shipping.doubts import QUIET_S
 from wal.shipping.unshipped import Stream
-from wal.syncer import Syncer
+from wal.syncer import Outcome, Syncer
 
 TRAINER = """
 import json, shutil, sys, tempfile
@@ -62,7 +62,7 @@ for line in sys.stdin:
 class Trainer:
     """A trainer in a process of its own that does as it is told."""
 
-    def __init__(self, log_dir: Path, records_per_segment: int = 8_000) -> None:
+    def __init__(self, log_dir: Path, records_per_segment: int) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", TRAINER, str(log_dir), str(records_per_segment)],
             env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -87,10 +87,22 @@ class Trainer:
 
 
 @pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[Trainer]:
-    trainer = Trainer(tmp_path / "log")
-    yield trainer
-    trainer.end()
+def start(tmp_path: Path) -> Iterator[Callable[[int], Trainer]]:
+    """Starts trainers with segments of so many records; they end with the test."""
+    started: list[Trainer] = []
+
+    def start(records_per_segment: int) -> Trainer:
+        started.append(Trainer(tmp_path / "log", records_per_segment))
+        return started[-1]
+
+    yield start
+    for trainer in started:
+        trainer.end()
+
+
+@pytest.fixture
+def trainer(start: Callable[[int], Trainer]) -> Trainer:
+    return start(8_000)
 
 
 def all_shipped(syncer: Syncer) -> None:
@@ -107,6 +119,17 @@ class Skipping:
 
     def __call__(self) -> float:
         return time.monotonic() + self.skipped_s
+
+
+def until_nothing_is_left(syncer: Syncer, clock: Skipping) -> None:
+    """Step until everything is shipped and nothing of it is doubtful any more."""
+
+    def holds(outcome: Outcome) -> bool:
+        if outcome.drained and syncer.backlog.streams:
+            clock.skipped_s += QUIET_S
+        return outcome.drained and not syncer.backlog.streams
+
+    step_until(syncer, holds)
 
 
 def said(syncer: Syncer, settings: Settings, **columns: object) -> None:
@@ -140,8 +163,7 @@ def test_a_trainer_whose_lock_was_lost_for_a_while_is_shipped_to_its_end(
     syncer = make_syncer(log_dir, keyspace5, monotonic=clock)
     trainer.tell("log 10", "lose")
     said(syncer, keyspace5, status="crashed", records=10)
-    clock.skipped_s += QUIET_S  # what was acknowledged is certain now
-    step_until(syncer, lambda outcome: outcome.drained and not syncer.backlog.streams)
+    until_nothing_is_left(syncer, clock)
     trainer.tell("log 7")  # still without its lock
     said(syncer, keyspace5, status="crashed", records=17)
     trainer.tell("hold")
@@ -152,7 +174,7 @@ def test_a_trainer_whose_lock_was_lost_for_a_while_is_shipped_to_its_end(
     trainer.tell("log 3")
     said(syncer, keyspace5, status="running", records=20)
     trainer.tell("finish 0")
-    said(syncer, keyspace5, status="done", exit_code=0, records=20)
+    said(syncer, keyspace5, status="done", exit_code=0, records=20, paged_seq=20)
     step_until(syncer, lambda outcome: outcome.drained)
     syncer.close()
 
@@ -186,9 +208,7 @@ def ship_for_certain(log_dir: Path, settings: Settings) -> None:
     """A syncer that ships everything, and stays until nothing of it is doubtful."""
     clock = Skipping()
     syncer = make_syncer(log_dir, settings, monotonic=clock)
-    step_until(syncer, lambda outcome: outcome.drained)
-    clock.skipped_s += QUIET_S
-    step_until(syncer, lambda outcome: outcome.drained and not syncer.backlog.streams)
+    until_nothing_is_left(syncer, clock)
     syncer.close()
 
 
@@ -196,10 +216,10 @@ def ship_for_certain(log_dir: Path, settings: Settings) -> None:
 
 
 def test_a_later_syncer_finds_what_was_logged_since_and_opens_nothing_else(
-    tmp_path: Path, keyspace5: Settings
+    tmp_path: Path, start: Callable[[int], Trainer], keyspace5: Settings
 ) -> None:
     log_dir = tmp_path / "log"
-    trainers = [Trainer(log_dir, records_per_segment=20) for _ in range(3)]
+    trainers = [start(20) for _ in range(3)]
     dead, grown, held = trainers
     for trainer in trainers:
         trainer.tell("log 30", "lose")
@@ -222,13 +242,11 @@ def test_a_later_syncer_finds_what_was_logged_since_and_opens_nothing_else(
     syncer.close()
     ship_for_certain(log_dir, keyspace5)
     assert_all_there(log_dir, keyspace5)
+    assert all(a == b for a, b in query(keyspace5, "SELECT records, paged_seq FROM {}.run_streams"))
     counts = query(keyspace5, "SELECT stream, count FROM {}.run_segments")
     assert {stream: sum(n for s, n in counts if s == stream) for stream, _ in counts} == {
         dead.stream_id: 30, grown.stream_id: 70, held.stream_id: 30
     }  # fmt: skip
-
-    for trainer in trainers:
-        trainer.end()
 
 
 # -- without a Cassandra -----------------------------------------------------------------------------
