@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wal.syncer")
 
+SETTLE_S = 5.0
+"""How often it is looked at what has become certain."""
+
 PAGES_PER_READ = 64
 """About 300 KB, ten batches: this bounds the syncer's memory."""
 
@@ -136,6 +139,8 @@ class PageLanes:
         self._unread: tuple[dict[UUID, None], dict[UUID, None]] = ({}, {})  # by lane, in the order of turns
         self._unacked: set[tuple[UUID, bool]] = set()
         self._unsettled: set[tuple[UUID, bool]] = set()
+        self._untold: set[UUID] = set()
+        self._settle_at = 0.0
 
     # -- what there is -------------------------------------------------------------------------------
 
@@ -153,6 +158,15 @@ class PageLanes:
                 self._unread[lane.coarse][stream.stream_id] = None
             if paging.paged_seq > lane.acked:
                 self._unacked.add((stream.stream_id, lane.coarse))
+        self._note(shipping)
+
+    def _note(self, shipping: _Shipping) -> None:
+        """Keep up to date of which streams something is left to ship or to say: that is asked often."""
+        stream_id = shipping.stream.stream_id
+        if shipping.claim != shipping.told or {(stream_id, False), (stream_id, True)} & self._unacked:
+            self._untold.add(stream_id)
+        else:
+            self._untold.discard(stream_id)
 
     def _restored(self, paging: Paging) -> _Shipping:
         known = paging.remembered
@@ -178,21 +192,22 @@ class PageLanes:
 
     def news(self, stream: Stream) -> Claim | None:
         """What is to be announced of a stream's pages; None when nothing is."""
-        shipping = self._shippings.get(stream.stream_id)
-        claim = shipping.claim if shipping is not None else None
-        return claim if shipping is not None and claim != shipping.told else None
+        if stream.stream_id not in self._untold:
+            return None
+        shipping = self._shippings[stream.stream_id]
+        claim = shipping.claim
+        return claim if claim != shipping.told else None
 
     def announced(self, stream: Stream, claim: Claim) -> None:
         """The claim was written."""
         shipping = self._shippings.get(stream.stream_id)
         if shipping is not None:
             shipping.told = claim
+            self._note(shipping)
 
     def all_told(self, stream: Stream) -> bool:
         """Whether all pages of a stream that are built are acknowledged, and that is announced."""
-        stream_id = stream.stream_id
-        acked = not {(stream_id, False), (stream_id, True)} & self._unacked
-        return acked and self.news(stream) is None
+        return stream.stream_id not in self._untold
 
     def rests(self, stream: Stream) -> bool:
         """Whether nothing is left to do for the pages of a stream that ended; remembered if so."""
@@ -208,13 +223,11 @@ class PageLanes:
     def forget(self, stream_id: UUID) -> None:
         """Nothing is left to do for a stream."""
         self._shippings.pop(stream_id, None)
+        self._untold.discard(stream_id)
         for coarse in (False, True):
-            self._drop(stream_id, coarse)
-
-    def _drop(self, stream_id: UUID, coarse: bool) -> None:
-        self._unread[coarse].pop(stream_id, None)
-        self._unacked.discard((stream_id, coarse))
-        self._unsettled.discard((stream_id, coarse))
+            self._unread[coarse].pop(stream_id, None)
+            self._unacked.discard((stream_id, coarse))
+            self._unsettled.discard((stream_id, coarse))
 
     # -- handing out ---------------------------------------------------------------------------------
 
@@ -291,10 +304,14 @@ class PageLanes:
             self._unsettled.add((stream_id, lane.coarse))
         if lane.acked >= parcel.shipping.paging.paged_seq:
             self._unacked.discard((stream_id, lane.coarse))
+        self._note(parcel.shipping)
 
     def settle(self) -> None:
         """What was acknowledged a quiet while ago is certain now."""
         now = self._monotonic()
+        if now < self._settle_at:
+            return
+        self._settle_at = now + SETTLE_S
         for stream_id, coarse in tuple(self._unsettled):
             shipping = self._shippings[stream_id]
             lane = shipping.lanes[coarse]
