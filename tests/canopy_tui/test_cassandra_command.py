@@ -105,6 +105,17 @@ def test_up_finds_it_running_makes_the_tables_and_says_what_is_next(
     assert (shown["state"], shown["listens"], shown["version"]) == ("up", managed.label, "5.0.5")
 
 
+def test_up_does_not_pass_over_what_it_cannot_do(managed: NodeRecord) -> None:
+    refused = run("up", "--version", "4.1")
+    assert refused.exit_code == 1
+    assert refused.stderr == (
+        f"Error: The node 'default' runs already, Cassandra 5.0 at {managed.label}: stop it before it is "
+        "started otherwise, or use another --name.\n"
+    )
+    assert "runs already" in run("up", "--port", "1").stderr
+    assert "not '6'" in run("up", "--version", "6").stderr
+
+
 def test_explicit_settings_stay_in_use(managed: NodeRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASCOR_CASSANDRA_KEYSPACE", "mine")
     monkeypatch.setenv("CASCOR_CASSANDRA_CONTACT_POINTS", "cassandra.example.org")

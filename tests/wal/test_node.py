@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,6 +90,38 @@ def test_what_was_acknowledged_is_there_after_kill_and_restart(tmp_path: Path) -
         killed.start()
         killed.wait_ready()
         assert read_rows(*killed.endpoint) == {number: number / 7 for number in range(50)}
+
+
+@contextmanager
+def stranger(port: int) -> Iterator[None]:
+    """Another program's server, which answers as a Cassandra does."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    client.recv(9)
+                    client.sendall(bytes((0x84, 0, 0, 0, 0x06, 0, 0, 0, 0)))  # SUPPORTED, and nothing
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_stranger_on_its_port_is_not_taken_for_it(tmp_path: Path) -> None:
+    starting = new_node(tmp_path / "node", durable=False, java_options=QUICK_JAVA)
+    with stranger(starting.spec.port), ended_with_us(starting):
+        assert answers(*starting.endpoint, timeout=1)
+        with pytest.raises(node.NodeError, match="a port of it was taken by another program meanwhile"):
+            starting.wait_ready()
 
 
 def test_pause_resume_stop(own_node: Node) -> None:

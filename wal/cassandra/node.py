@@ -83,9 +83,16 @@ def up(
     record at every change. Safe to call from several processes: one starts it, the others wait.
     """
     check_name(name)
+    if version is not None:
+        pinned(version)  # an unknown version is refused, whatever runs
     with _only_starter(name, progress):
         running = managed(name)
         if running is not None and running.state == "up":
+            if version not in (None, running.version) or port not in (None, running.port):
+                raise NodeError(
+                    f"The node {name!r} runs already, Cassandra {running.version} at {running.label}: stop "
+                    "it before it is started otherwise, or use another --name."
+                )
             return running
         return _Start(name, version, host, port, progress).run()
 

@@ -36,6 +36,9 @@ MIN_FREE_BYTES = 512 * 2**20
 
 LOG_TAIL_LINES = 8
 
+# What a server writes into its log when its port is open.
+STARTED = "Startup complete"
+
 # How a Java ends that fell over its own memory, which a damaged archive of classes could bring about.
 _CRASHES = (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
 
@@ -52,6 +55,7 @@ class Node:
         self.spec = spec
         self.process: subprocess.Popen[bytes] | None = None
         self._archive: ClassArchive | None = None
+        self._started = False
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -73,6 +77,7 @@ class Node:
 
         ``progress`` hears of the download, in bytes.
         """
+        self._started = False
         java = find_java()
         class_path = jars.fetch(self.spec.version, progress=progress)
         try:
@@ -120,7 +125,7 @@ class Node:
         """Wait until it answers CQL; ``tick`` hears the seconds waited, once a second. Raises NodeError."""
         started = time.monotonic()
         told = 0
-        while not answers(*self.endpoint, timeout=1.0):
+        while not (answers(*self.endpoint, timeout=1.0) and self._is_started()):
             waited = time.monotonic() - started
             if not self.alive:
                 raise self._death()
@@ -135,6 +140,15 @@ class Node:
             time.sleep(POLL_SECONDS)
         if self._archive:
             self._archive.build_later()
+
+    def _is_started(self) -> bool:
+        """Whether it is this node that answers, and not one that took the port while this one starts."""
+        if not self._started:
+            try:
+                self._started = STARTED in self.spec.log_file.read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                return False
+        return self._started
 
     def kill(self) -> None:
         """kill -9, as a crash would; returns when the process is gone."""
@@ -263,7 +277,10 @@ def last_lines(path: Path, count: int) -> tuple[str, ...]:
 
 # What a server that died says in its log, and what that means for the user; the first that fits is taken.
 _CAUSES = (
-    (("Address already in use", "is in use by another process"), "a port of it was taken by another program"),
+    (
+        ("Address already in use", "is in use by another process", "Failed to bind port"),
+        "a port of it was taken by another program meanwhile; start it again to use others",
+    ),
     (("No space left on device", "Insufficient disk space"), "the disk is full"),
     (("Could not reserve enough space", "OutOfMemoryError", "Cannot allocate memory"), "memory ran out"),
     (("ConfigurationException", "Invalid yaml", "ScannerException"), "its settings are not valid"),
