@@ -287,3 +287,16 @@ def test_two_machines_write_one_run(tmp_path: Path, keyspace5: Settings) -> None
         assert len(store.run(run.run_id).streams) == 2
     finally:
         store.close(wait=True)
+
+
+def test_the_shift_is_known_from_the_pages_when_state_db_is_lost(tmp_path: Path, keyspace5: Settings) -> None:
+    journal = open_journal(tmp_path)
+    for at in range(700):
+        log(journal, at * 1_048_576, {"loss": 1.0 / (at + 1)})
+    journal.close("done", 0)
+    drain(tmp_path, keyspace5)
+    for path in tmp_path.glob("state.db*"):
+        path.unlink()
+    query(keyspace5, "TRUNCATE {}.run_streams")
+    drain(tmp_path, keyspace5)
+    assert said(keyspace5, journal.stream_id)[:3] == (6, 700, 700)

@@ -249,6 +249,8 @@ class Pager:
             opened = _Open(PageFile(paging.stream.directory, thorough=thorough))
         self._open[stream_id] = opened
         paging.paged_seq, paging.holes = opened.file.paged_seq, tuple(opened.file.holes)
+        if paging.remembered.shift is None and opened.file.shift is not None:  # state.db was lost
+            paging.remember(self._state, shift=opened.file.shift)
         while len(self._open) > OPEN_FILES:
             self._close(next(iter(self._open)))
         return opened
