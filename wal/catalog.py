@@ -1,7 +1,7 @@
 """What lies in the log directory: its streams and runs, looked at again for the price of what changed.
 
 Importing this reaches the standard library only. Facts of streams that cannot change any more are kept in
-``catalog.db`` (see :mod:`wal.reading.catalogcache`), keyed by what ``os.stat`` shows of their files.
+``index.db`` (see :mod:`wal.reading.catalogcache`), keyed by what ``os.stat`` shows of their files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from uuid import UUID
 from wal.reading.acks import Acks
 from wal.reading.catalogcache import CachedStream, CatalogCache, cached_names
 from wal.reading.goals import goal_of, main_metric, total_steps
+from wal.reading.indexfile import IndexFile
 from wal.reading.runrows import run_row
 from wal.reading.streamreader import Fingerprint, StreamFacts, StreamReader, fingerprint, make_entry
 from wal.reading.streams import StreamEntry, Summaries, state_of
@@ -75,7 +76,8 @@ class Catalog:
         self.log_dir = log_dir
         self.acks = Acks(log_dir)
         self._clock_ns = clock_ns
-        self._cache = CatalogCache(log_dir)
+        self.index = IndexFile(log_dir)
+        self._cache = CatalogCache(self.index)
         self._loaded: dict[str, CachedStream] | None = None
         self._runs: dict[str, _RunDir] = {}
         self._rows: dict[UUID, tuple[tuple[StreamEntry, ...], RunRow]] = {}
@@ -120,7 +122,7 @@ class Catalog:
     def close(self) -> None:
         """Write the cache and let others write it."""
         with self._guard:
-            self._cache.close()
+            self.index.close()
 
     # -- looking ------------------------------------------------------------------------------------
 

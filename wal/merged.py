@@ -30,6 +30,7 @@ from wal.reading.pace import WINDOW_S, Pace
 from wal.reading.reach import Reach, Workers
 from wal.reading.runlook import RunLook
 from wal.reading.runrows import stream_row
+from wal.reading.shelf import Shelf
 from wal.reading.streams import StreamEntry
 from wal.record import Record, uuid7_milliseconds
 from wal.source import (
@@ -96,7 +97,9 @@ class MergedSource:
         self.local_problem = ""
         """Why the log directory cannot be read, as a sentence; empty while it can."""
         self._workers = Workers()
-        self._reach = Reach(find or Finder(os.environ, Path.cwd()), connect, clock_ns=clock_ns)
+        self._shelf = Shelf(self.local.catalog.index)
+        finder = find or Finder(os.environ, Path.cwd())
+        self._reach = Reach(finder, connect, shelf=self._shelf, clock_ns=clock_ns)
         self._age = BacklogAge()
         self._details: dict[UUID, tuple[float, RunDetail]] = {}  # Cassandra's, with when they were read
         self._reader: SeriesReader | None = None
@@ -151,7 +154,10 @@ class MergedSource:
             detail, remedy = _syncer_says(self.local.catalog.acks.status)
         if self.local_problem:
             detail = f"{detail} {self.local_problem}".strip()
-        return StoreStatus(connection, detail, remedy, standing.endpoint, standing.since_ns, waiting)
+        as_of_ns = self._reach.heard_ns if connection in (Connection.OFFLINE, Connection.TROUBLE) else 0
+        return StoreStatus(
+            connection, detail, remedy, standing.endpoint, standing.since_ns, waiting, as_of_ns
+        )
 
     # -- one run ------------------------------------------------------------------------------------
 
@@ -197,15 +203,24 @@ class MergedSource:
             self._reach.settled.wait(ANSWER_S)
         elif time.monotonic() - known[0] < age_s:
             return known[1]
-        here = self._local_ids(run_id)
+        here, origin = self._local_ids(run_id), self._reach.origin
+
+        def read(store: CassandraStore) -> RunDetail:
+            detail = _read_run(store, run_id, here)
+            self._shelf.put_detail(origin, detail)
+            return detail
+
         patience_s = max(deadline - time.monotonic(), 0.0)
         try:
-            detail = self._ask(("run", run_id), lambda store: _read_run(store, run_id, here), patience_s)
+            detail = self._ask(("run", run_id), read, patience_s)
         except SourceError:
             if known is None and self._reach.standing.connection is Connection.LOCAL_ONLY:
                 raise KeyError(run_id) from None
             if known is None:
-                raise
+                kept = self._shelf.detail(origin, run_id)
+                if kept is None:
+                    raise
+                return kept
             return known[1]
         self._details[run_id] = (time.monotonic(), detail)
         return detail

@@ -208,6 +208,8 @@ class StoreStatus:
     endpoint: str = ""
     since_ns: int = 0
     unshipped: int = 0
+    as_of_ns: int = 0
+    """Cassandra is away: other machines' runs are shown as they were then. 0 while it answers."""
 
 
 class Source(Protocol):

@@ -310,7 +310,7 @@ def test_a_cache_that_is_no_good_is_made_anew(tmp_path: Path, damage: Callable[[
     catalog = Catalog(tmp_path)
     catalog.streams()
     catalog.close()
-    path = tmp_path / "catalog.db"
+    path = tmp_path / "index.db"
     damage(path)
     again = Catalog(tmp_path)
     assert only(again).summaries["loss"][1].last == 1.0

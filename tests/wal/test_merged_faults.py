@@ -127,7 +127,7 @@ def test_a_shipped_run_opens_without_the_log(tmp_path: Path, keyspace5: Settings
         wait_for(source, Connection.UP)
         for path in directory.rglob("00*.db"):
             path.write_bytes(b"nothing that SQLite reads" * 400)
-        (directory / "catalog.db").unlink(missing_ok=True)
+        (directory / "index.db").unlink(missing_ok=True)
         check_shipped(source, run_id, stream_id, local=True)
     with merged_source(directory, keyspace5) as source:
         wait_for(source, Connection.UP)

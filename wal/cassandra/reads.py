@@ -37,6 +37,12 @@ _RUN_FIELDS: tuple[str, ...] = (
     "job_type", "revision", "deleted_at",
 )  # fmt: skip
 _DETAIL_FIELDS: tuple[str, ...] = (*_RUN_FIELDS, "config_json", "summary_json")
+_WEEK_MARK: Final = (
+    "count(*), count(deleted_at), sum(revision), max(revision), sum(acknowledged), max(heartbeat)"
+)
+"""What differs as soon as a row of a week does: one row crosses the network, however many the week has. Every
+write of a row moves its revision, and a sign of life its heartbeat."""
+
 _STREAM_FIELDS: Final = (
     "stream", "rank", "host", "pid", "after_stream", "started_ns", "ended_ns", "status", "exit_code",
     "heartbeat", "last_ts", "records", "first_step", "last_step", "acknowledged", "paged_shift", "paged_seq",
@@ -54,6 +60,8 @@ class CatalogueReader:
         self._guard = threading.Lock()
         self._streams_seen: dict[UUID, tuple[float, tuple[StreamRow, ...]]] = {}
         self._clock: tuple[float, float] | None = None  # when measured (monotonic), server's minus monotonic
+        self._weeks: dict[int, tuple[list[tuple[Any, ...]], list[dict[str, Any]]]] = {}
+        """By week: its mark, read before its rows, and these."""
         self._curves: dict[UUID, tuple[int, Mapping[str, MetricRow]]] = {}  # by revision of the run's row
 
     # -- the list ------------------------------------------------------------------------------------
@@ -73,12 +81,19 @@ class CatalogueReader:
         return [_run_row(row, now_s, self._curves.get(run_id, nothing)[1]) for run_id, row in found.items()]
 
     def _listed(self) -> Iterable[dict[str, Any]]:
-        """Rows of the list, newest first, week by week."""
+        """Rows of the list, newest first, week by week; a week whose mark is the same as before is not read
+        again."""
         weeks = self.session.read(f"SELECT week FROM {self.keyspace}.run_weeks WHERE scope = ?", [EVERY_RUN])
+        marks = self.session.read_many(
+            f"SELECT {_WEEK_MARK} FROM {self.keyspace}.runs_by_week WHERE week = ?", weeks
+        )
         cql = f"SELECT {', '.join(_RUN_FIELDS)} FROM {self.keyspace}.runs_by_week WHERE week = ?"
-        for (week,) in weeks:
-            for row in self.session.iterate(cql, [week]):
-                yield dict(zip(_RUN_FIELDS, row, strict=True))
+        for (week,), mark in zip(weeks, marks, strict=True):
+            known = self._weeks.get(week)
+            if known is None or known[0] != mark:
+                rows = [dict(zip(_RUN_FIELDS, row, strict=True)) for row in self.session.iterate(cql, [week])]
+                known = self._weeks[week] = (mark, rows)
+            yield from known[1]
 
     def _learn_curves(self, rows: Iterable[dict[str, Any]]) -> None:
         """Read the curves of those runs whose row has changed since it was last read."""
@@ -199,6 +214,17 @@ class ListedMetrics(Mapping[str, MetricRow]):
             summary = MetricSummary.unpack(self._curves[name])
             row = self._made[name] = MetricRow(name, self._goals.get(name), summary, self._position(name))
         return row
+
+    def packed(self, name: str) -> bytes:
+        """The summary's bytes."""
+        return self._curves[name]
+
+    def position(self, name: str) -> int:
+        """Its place in the order of first logging."""
+        return self._position(name)
+
+    def goal(self, name: str) -> str | None:
+        return self._goals.get(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._curves)

@@ -219,11 +219,17 @@ class PageReader:
             if level == BASE_LEVEL or self.least_exponent >= self._exponent(level):
                 break
             level -= 1
-            found = self._buckets(level, low, high)
+            try:
+                found = self._buckets(level, low, high)
+            except TooManyRecords:
+                found = no_buckets()
             if not len(found):  # pages of another moment: the coarser one is all there is
                 break
             buckets = found
-        points = self._seq_points(buckets.pick(slice(at, at + 1))) if level == BASE_LEVEL else no_points()
+        try:
+            points = self._seq_points(buckets.pick(slice(at, at + 1))) if level == BASE_LEVEL else no_points()
+        except TooManyRecords:
+            points = no_points()
         inside = np.flatnonzero((points.step >= low) & (points.step <= high))
         if not len(inside):
             return (low if first else high), int(buckets.first_us[at])
@@ -235,7 +241,10 @@ class PageReader:
             return Newest(int(tail.seq[-1]), int(tail.step[-1]), int(tail.us[-1]), float(tail.value[-1]))
         at = int(self._top.last_seq.argmax())
         seq = int(self._top.last_seq[at])
-        points = self.source.points([(seq, seq)])
+        try:
+            points = self.source.points([(seq, seq)])
+        except TooManyRecords:  # nothing but pages can be asked
+            points = no_points()
         if len(points):
             return Newest(seq, int(points.step[-1]), int(points.ts[-1] // 1_000), float(points.value[-1]))
         # The record is gone (expired): the bucket's last value stands for it.

@@ -23,6 +23,7 @@ from wal.source import Connection, RunRow
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
+    from wal.reading.shelf import Shelf
 
 TICK_S = 0.25
 """How soon the thread notices what changed: a new target, a pause that is over."""
@@ -132,9 +133,15 @@ class Reach:
         find: Callable[[], Target],
         connect: Callable[[Target], CassandraStore],
         *,
+        shelf: Shelf | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.origin = ""
+        """Names the Cassandra in the index; empty while there is none."""
+        self.heard_ns = 0
+        """When ``rows`` were heard of last; 0 for never."""
+        self._shelf = shelf
         self.store: CassandraStore | None = None
         self.rows: Mapping[UUID, RunRow] = MappingProxyType({})
         self.standing = Standing(since_ns=clock_ns())
@@ -202,6 +209,7 @@ class Reach:
             self._publish(Standing(Connection.TROUBLE, f"Cassandra cannot be looked for: {error}"))
             self.settled.set()
             return
+        self._recall()
         if store is None:
             self.store = None
         elif self.store is None or now - self._rows_at >= self._pause(now):
@@ -209,6 +217,18 @@ class Reach:
         self._publish(self._now_standing())
         if self._link.target is not None and (self._link.target.endpoint is None or self._link.trouble):
             self.settled.set()
+
+    def _recall(self) -> None:
+        """Until Cassandra says something: what it said the last time, maybe to another process."""
+        target = self._link.target
+        if target is None or target.endpoint is None:
+            return
+        origin = f"{target.endpoint.label}/{target.settings.keyspace}"
+        if origin == self.origin:
+            return
+        self.origin = origin
+        rows, self.heard_ns = self._shelf.rows(origin, self._clock_ns()) if self._shelf else ({}, 0)
+        self.rows = MappingProxyType(rows)
 
     def _ask_rows(self, store: CassandraStore) -> None:
         started = self._tried_at = self._monotonic()
@@ -224,6 +244,9 @@ class Reach:
         self._rows_at = self._monotonic()
         self._pause_s = max(ROWS_EVERY_S, ROWS_SHARE * (self._rows_at - started))
         self.settled.set()
+        self.heard_ns = self._clock_ns()
+        if self._shelf is not None:
+            self._shelf.put_rows(self.origin, self.rows, self.heard_ns)
 
     def _pause(self, now: float) -> float:
         """Seconds between two readings of the list."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wal.summary import MetricSummary
 
 FEW_RECORDS = 512
-"""A stream of so few records needs no pages: all of them cost as much as those that complete the pages."""
+"""A stream of the log with so few records needs no pages: all of them cost as much as those beyond pages."""
 
 REDUCED_KEPT = 256
 """Reduced series that are kept: several screens of charts; each is some kilobytes."""
@@ -275,8 +275,7 @@ def _read(one: Metric, steps: Steps, exponent: int, columns: int, cut: int | Non
 
 
 def _has_few(view: StreamView) -> bool:
-    newest = view.entry.last_seq if view.entry is not None else 0
-    return max(newest, view.row.records) <= FEW_RECORDS
+    return view.entry is not None and max(view.entry.last_seq, view.row.records) <= FEW_RECORDS
 
 
 def _ids(views: Sequence[StreamView]) -> tuple[UUID, ...]:

@@ -17,10 +17,11 @@ import numpy as np
 from wal.pyramid import TAIL_RECORDS, CorruptPage
 from wal.reading.drawing import Parts, Whole
 from wal.reading.ownpages import OwnPages
-from wal.reading.pagereader import PageReader, ReaderCache
+from wal.reading.pagereader import PageReader, Pages, ReaderCache
 from wal.reading.pointcache import whole_prefix
 from wal.reading.pointreader import StreamView, pace_in, silence
 from wal.reading.points import no_points
+from wal.reading.shelvedpages import KeptPages, Place, ShelvedPages
 from wal.source import PageBody, Paged, RunState, SourceError
 
 if TYPE_CHECKING:
@@ -81,11 +82,6 @@ def _own(reader: PageReader) -> OwnPages:
     return reader.source
 
 
-def _source(own: OwnPages) -> SourcePages:
-    assert isinstance(own.inner, SourcePages), "all readers here are made so"
-    return own.inner
-
-
 class _Behind(Exception):
     """Cassandra's pages do not go as far as the local log's."""
 
@@ -95,6 +91,7 @@ class PagedMetric:
     """One metric of a stream, as it stood when :meth:`StreamPages.look` came back."""
 
     view: StreamView
+    metric: str
     whole: Whole
     reader: PageReader
     is_remote: bool
@@ -134,14 +131,15 @@ class PagedMetric:
     def instead(self) -> PagedMetric | None:
         """The same from elsewhere, after a failure of :meth:`read`: from the log, in the end from its records
         alone. None when there is nowhere else."""
+        inner = _own(self.reader).inner
         if self.view.entry is None:
-            return None
-        source = _source(_own(self.reader))
+            return None if isinstance(inner, KeptPages) else self.owner.kept(self.view, self.metric)
         if not self.is_remote:
-            if source.ignores_pages:
+            assert isinstance(inner, SourcePages), "the log's readers are made so"
+            if inner.ignores_pages:
                 return None
-            source.ignores_pages = True
-        return self.owner.local(self.view, source.metric)
+            inner.ignores_pages = True
+        return self.owner.local(self.view, self.metric)
 
     def _unshipped(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these spans of seqs hold one that Cassandra has not acknowledged."""
@@ -159,6 +157,7 @@ class StreamPages:
     """Reads and keeps pages, of any number of streams, bounded in bytes."""
 
     def __init__(self, local: LocalSource, reach: Reach, workers: Workers) -> None:
+        self._index = local.catalog.index
         self._local = local
         self._reach = reach
         self._workers = workers
@@ -177,7 +176,7 @@ class StreamPages:
             if question is not None:
                 question.done.wait(max(deadline - time.monotonic(), 0.0))
             if question is not None and question.done.is_set() and question.error is None:
-                found.append(self._made(view, self._remote(view, metric), is_remote=True))
+                found.append(self._made(view, metric, self._remote(view, metric), is_remote=True))
             elif view.entry is not None:
                 found.append(self.local(view, metric))
             else:
@@ -199,31 +198,55 @@ class StreamPages:
             try:
                 reader.refresh(entry.last_seq)
             except (CorruptPage, SourceError):
-                _source(own).ignores_pages = True
+                assert isinstance(own.inner, SourcePages), "the log's readers are made so"
+                own.inner.ignores_pages = True
                 reader.refresh(entry.last_seq)
-        return self._made(view, reader, is_remote=False)
+        return self._made(view, metric, reader, is_remote=False)
 
     def _remote(self, view: StreamView, metric: str) -> PageReader:
         place = (view.row.run_id, view.row.stream_id, metric)
         nearer = self._local if view.entry is not None and not view.entry.problem else None
         return self._cache.get(
             ("remote", *place, nearer is None),
-            lambda: PageReader(OwnPages(SourcePages(self._store, *place, nearer))),
+            lambda: PageReader(OwnPages(self._shelved(SourcePages(self._store, *place, nearer)))),
         )
 
+    def _shelved(self, pages: SourcePages) -> Pages:
+        """Another machine's are kept on disk; of this machine's streams the log is at hand."""
+        if pages.nearer is not None:
+            return pages
+        return ShelvedPages(pages, self._index, self._place(pages.run_id, pages.stream_id, pages.metric))
+
+    def _place(self, run_id: UUID, stream_id: UUID, metric: str) -> Place:
+        return self._reach.origin, str(run_id), str(stream_id), metric
+
+    def kept(self, view: StreamView, metric: str) -> PagedMetric | None:
+        """The metric as it was read last, from the disk; None when it never was."""
+        place = self._place(view.row.run_id, view.row.stream_id, metric)
+        pages = KeptPages(self._index, place)
+        if not pages.at_ns:
+            return None
+        reader = self._cache.get(("kept", *place, pages.at_ns), lambda: PageReader(OwnPages(pages)))
+        with reader.guard:
+            reader.refresh(None)
+        return self._made(view, metric, reader, is_remote=True, as_of_ns=pages.at_ns)
+
     def _made(
-        self, view: StreamView, reader: PageReader, *, is_remote: bool, as_of_ns: int = 0
+        self, view: StreamView, metric: str, reader: PageReader, *, is_remote: bool, as_of_ns: int = 0
     ) -> PagedMetric | None:
         whole = reader.whole
-        return whole and PagedMetric(view, whole, reader, is_remote, as_of_ns, self)
+        return whole and PagedMetric(view, metric, whole, reader, is_remote, as_of_ns, self)
 
     def _kept(self, view: StreamView, metric: str, question: Question[Any] | None) -> PagedMetric | None:
         """What was read before, while Cassandra is silent."""
         reader = self._remote(view, metric)
         if reader.read_at_ns == 0:
-            raise silence(question)
+            kept = self.kept(view, metric)
+            if kept is None:
+                raise silence(question)
+            return kept
         waits = question is not None and question.error is None
-        return self._made(view, reader, is_remote=True, as_of_ns=0 if waits else reader.read_at_ns)
+        return self._made(view, metric, reader, is_remote=True, as_of_ns=0 if waits else reader.read_at_ns)
 
     def pace(self, stream_id: UUID, window_s: float) -> Pace | None:
         """The pace of a stream by the newest points that are kept of it; None while there are none."""
