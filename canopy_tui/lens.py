@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from canopy_tui.charts.smoothing import LEVELS
 from canopy_tui.format import clean, count
 from wal.source import STEP, MetricRow, RunDetail, XAxis
 
@@ -13,6 +12,9 @@ LEAST_SPAN = {"step": 4, "time": 1_000, "relative": 1_000}
 
 LEAST_SHARE = 1e-9
 """The closest zoom on a metric's axis, as a share of its extent: floats still tell neighbours apart."""
+
+LEVELS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+"""Of smoothing, by ``+`` and ``-``: 0 is as logged; 0.98 averages over some 50 dot columns."""
 
 RELATIVE = XAxis("relative")
 CLOCK = XAxis("time")

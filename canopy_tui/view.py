@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from canopy_tui.lens import LEVELS, PLAIN_AXES, Lens
 from wal.paths import state_dir
+from wal.source import STEP, XAxis
 
 MAX_FILE_BYTES = 1 << 20
 """A larger file is not ours."""
@@ -29,6 +31,9 @@ class View:
 
     main_metrics: dict[str, str] = field(default_factory=dict[str, str])
     """Metric name by project."""
+
+    lenses: dict[str, Lens] = field(default_factory=dict[str, Lens])
+    """How charts are looked at by project: x axis, y scale and smoothing, never a place on an axis."""
 
     theme: str = ""
 
@@ -51,6 +56,14 @@ class View:
         if isinstance(metrics, dict):
             pairs = cast("dict[str, object]", metrics).items()
             self.main_metrics = {project: name for project, name in pairs if isinstance(name, str)}
+        lenses = saved.get("lenses")
+        if isinstance(lenses, dict):
+            pairs = cast("dict[str, object]", lenses).items()
+            self.lenses = {
+                project: _lens_of(cast("dict[str, object]", one))
+                for project, one in pairs
+                if isinstance(one, dict)
+            }
         theme = saved.get("theme")
         self.theme = theme if isinstance(theme, str) else ""
 
@@ -62,6 +75,11 @@ class View:
             self.main_metrics[project] = metric
         self.save()
 
+    def choose_lens(self, project: str, lens: Lens) -> None:
+        """Look at the charts of a project's runs like this from now on."""
+        self.lenses[project] = Lens(lens.x, lens.log, lens.smoothing)
+        self.save()
+
     def choose_theme(self, theme: str) -> None:
         self.theme = theme
         self.save()
@@ -70,7 +88,11 @@ class View:
         """Replace the file by a whole new one, so that no reader ever sees half of it."""
         if self.path is None:
             return
-        content = {"main_metrics": self.main_metrics, "theme": self.theme}
+        lenses = {
+            project: {"x": lens.x.kind, "metric": lens.x.metric, "log": lens.log, "smoothing": lens.smoothing}
+            for project, lens in self.lenses.items()
+        }
+        content = {"main_metrics": self.main_metrics, "lenses": lenses, "theme": self.theme}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".view-", dir=self.path.parent)
@@ -82,3 +104,12 @@ class View:
                 os.unlink(name)
         except OSError:
             return
+
+
+def _lens_of(saved: Mapping[str, object]) -> Lens:
+    kind, metric, smoothing = saved.get("x"), saved.get("metric"), saved.get("smoothing")
+    x = next((axis for axis in PLAIN_AXES if axis.kind == kind), STEP)
+    if kind == "metric" and isinstance(metric, str):
+        x = XAxis("metric", metric)
+    smoothness = next((level for level in LEVELS if level == smoothing), 0.0)
+    return Lens(x, saved.get("log") is True, smoothness)

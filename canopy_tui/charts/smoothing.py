@@ -9,9 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEVELS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-"""What ``+`` and ``-`` go through: 0 is as logged; 0.98 averages over some 50 dot columns."""
-
 _HUGE = 1e280
 """Beyond this a sum of values can overflow, so they are summed divided by 2^64."""
 

@@ -57,6 +57,12 @@ class LensPane(Container, can_focus=True):
     class Wanted(Message):
         """Other charts are to be drawn than before, or the same ones through another lens."""
 
+    @dataclass
+    class Chosen(Message):
+        """The user chose an axis, a scale or a smoothness."""
+
+        lens: Lens
+
     def __init__(self) -> None:
         super().__init__()
         self.lens = Lens()
@@ -86,6 +92,11 @@ class LensPane(Container, can_focus=True):
         self.lens = lens
         self.post_message(self.Wanted())
 
+    def choose(self, lens: Lens) -> None:
+        """Look through another lens, by the user's choice."""
+        self.look(lens)
+        self.post_message(self.Chosen(lens))
+
     def zoom(self, factor: float, at: float | None = None) -> None:
         """Show ``factor`` times as much of the axis, what is at ``at`` staying where it is."""
         if self.extent is not None:
@@ -95,6 +106,14 @@ class LensPane(Container, can_focus=True):
         """Move by a share of what is shown."""
         if self.extent is not None:
             self.look(self.lens.panned(self.extent, share))
+
+    def put_cursor(self, x: float | None) -> None:
+        """Put the value cursor on the nearest points to ``x`` of the chosen chart."""
+        from canopy_tui.charts.cursor import moved
+
+        in_hand = self.in_hand()
+        if in_hand is not None and x is not None:
+            self.look(replace(self.lens, cursor=moved(*in_hand, x, 0)))
 
     def take_cursor_away(self) -> bool:
         """Take the value cursor away; False when there was none."""
@@ -134,13 +153,13 @@ class LensPane(Container, can_focus=True):
             self.pan(PAN if by > 0 else -PAN)
 
     def action_log(self) -> None:
-        self.look(replace(self.lens, log=not self.lens.log))
+        self.choose(replace(self.lens, log=not self.lens.log))
 
     def action_axis(self) -> None:
-        self.look(self.lens.next_axis())
+        self.choose(self.lens.next_axis())
 
     def action_smooth(self, by: int) -> None:
-        self.look(self.lens.smoother(by))
+        self.choose(self.lens.smoother(by))
 
     def action_ghosts(self) -> None:
         self.look(replace(self.lens, ghosts=not self.lens.ghosts))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canopy_tui.charts.smoothing import LEVELS
-from canopy_tui.lens import CLOCK, LEAST_SPAN, PLAIN_AXES, RELATIVE, Extent, Lens, Window, lens_notes
+from canopy_tui.lens import CLOCK, LEAST_SPAN, LEVELS, PLAIN_AXES, RELATIVE, Extent, Lens, Window, lens_notes
 from wal.source import STEP, XAxis
 
 WHOLE: Extent = (0, 1000)

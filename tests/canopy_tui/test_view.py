@@ -11,7 +11,9 @@ import pytest
 from helpers.screenlogs import LogWriter, falling
 from helpers.screens import app_on, runs_screen, text_of, until
 
+from canopy_tui.lens import RELATIVE, Lens, Window
 from canopy_tui.view import View
+from wal.source import XAxis
 
 
 @pytest.fixture
@@ -36,6 +38,26 @@ def test_choices_are_kept(tmp_path: Path) -> None:
     known.choose_main_metric("digits", None)
     assert View.load(path).main_metrics == {"[/x]": "\x1b[2J"}
     assert [file.name for file in path.parent.iterdir()] == ["view.json"]
+
+
+def test_how_charts_are_looked_at_is_kept_but_not_where(tmp_path: Path) -> None:
+    path = tmp_path / "view.json"
+    view = View.load(path)
+    view.choose_lens("digits", Lens(RELATIVE, True, 0.9, True, Window(5, 1), 3.0))
+    view.choose_lens("spirals", Lens(XAxis("metric", "lr")))
+    known = View.load(path)
+    assert known.lenses == {"digits": Lens(RELATIVE, True, 0.9), "spirals": Lens(XAxis("metric", "lr"))}
+
+
+def test_a_lens_of_another_version_is_looked_through_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "view.json"
+    odd = {"x": "phase", "metric": 3, "log": "yes", "smoothing": 0.123}
+    path.write_text(
+        json.dumps({"lenses": {"a": odd, "b": [], "c": {"x": "metric"}, "d": {"smoothing": 0.5}}})
+    )
+    assert View.load(path).lenses == {"a": Lens(), "c": Lens(), "d": Lens(smoothing=0.5)}
+    path.write_text(json.dumps({"lenses": [1]}))
+    assert View.load(path).lenses == {}
 
 
 @pytest.mark.parametrize(
