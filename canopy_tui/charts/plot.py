@@ -161,7 +161,7 @@ def _sketch(
         scale = robust_scale(series, log, clip)
         above, below = _outside(series, scale)
         rows = lines - (above is not None) - (below is not None)
-        if rows >= 1:
+        if rows >= 1:  # always so when nothing is left out
             break
     rasters = [rasterise(one, axis, scale, rows * glyphs.rows, smoothing) for one in series]
     return _Sketch(scale, rasters, rows, above, below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,14 +106,20 @@ def robust_scale(series: Sequence[Series], log: bool = False, clip: bool = True)
     low, high = float(value[value >= low - room].min()), float(value[value <= high + room].max())
     low, high = _widen(low, high, log)
     if log:
-        low, high = max(low, -307.0), min(high, 308.0)
-        return Scale(10.0**low, 10.0**high, log=True)
+        return Scale(_power(low), _power(high), log=True)
     return Scale(low, high)
+
+
+def _power(exponent: float) -> float:
+    """10^exponent, within the doubles above 0."""
+    if exponent <= math.log10(math.ulp(0.0)):
+        return math.ulp(0.0)
+    return sys.float_info.max if exponent >= math.log10(sys.float_info.max) else 10.0**exponent
 
 
 def _widen(low: float, high: float, log: bool) -> tuple[float, float]:
     flat = 0.5 if log else abs(low) / 2 or 1.0
     margin = flat if low == high else (high / 2 - low / 2) * 0.06
     margin = max(margin, math.ulp(max(abs(low), abs(high))) * 4)
-    limit = 1.7e308  # a chart's edge must stay finite
+    limit = sys.float_info.max  # a chart's edge must stay finite
     return max(low - margin, -limit), min(high + margin, limit)

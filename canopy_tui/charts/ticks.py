@@ -51,7 +51,11 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
     if not step:
         return []
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [i * step for i in range(first, last + 1)] if last - first < 64 else []
+    if last - first >= 64:
+        return []
+    return [
+        min(max(i * step, low), high) for i in range(first, last + 1)
+    ]  # rounding must not leave the range
 
 
 def log_ticks(low: float, high: float, most: int = MOST_Y_LABELS) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -61,6 +62,18 @@ def test_a_dip_is_marked_below() -> None:
     drawn = draw(range(1000), [1 + (i % 7) / 10 for i in range(999)] + [-900.0])
     assert drawn.below == (-900.0, 999)
     assert plain(drawn).splitlines()[-3].endswith("▼")
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 8])
+@pytest.mark.parametrize("log", [False, True])
+def test_the_largest_and_the_smallest_doubles_fit_on_a_chart_of_any_height(height: int, log: bool) -> None:
+    ends = [math.ulp(0.0), sys.float_info.max] if log else [-sys.float_info.max, sys.float_info.max]
+    for values in (ends, [value for value in ends for _ in range(20)], ends[:1], ends[1:]):
+        series = series_of(range(len(values)), values, plot_columns(WIDTH))
+        drawn = plot([Curve(series)], WIDTH, height, log=log)
+        assert drawn.scale is not None
+        assert drawn.scale.log is log
+        assert (drawn.above, drawn.below, drawn.hidden) == (None, None, 0)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.01, -3.0, 1e-320, 1.7e308, -1.7e308])
