@@ -19,8 +19,8 @@ _STRIDES = (
 _UNITS = ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "m"), (_MINUTE, "m", _S, "s"))
 """Size and letter of each unit of a span, and of the one below it."""
 
-_FARTHEST_US = 250_000_000_000 * _S
-"""A time further from 1970 than this has no calendar date: it lies after the year 9000."""
+_CALENDAR_US = (-62_000_000_000 * _S, 250_000_000_000 * _S)
+"""From the year 5 to the year 9892: times for which there is a date, whatever the zone."""
 
 
 def stride(span_us: int, most: int) -> int:
@@ -70,7 +70,7 @@ def clock_ticks(
     Labels are ``14:02``, ``14:02:30`` or, at midnight and on long axes, ``Nov 23``, in ``zone`` (None: where
     the machine is). Times that no calendar holds are given as a span since 1970.
     """
-    if max(abs(low_us), abs(high_us)) > _FARTHEST_US:
+    if not (_CALENDAR_US[0] <= low_us and high_us <= _CALENDAR_US[1]):
         return relative_ticks(low_us, high_us, most), ""
     step = stride(high_us - low_us, max(most, 1))
     offset_us = _offset_us(low_us, zone)  # so that a tick at "every 6 hours" stands at 6:00 here
@@ -102,7 +102,7 @@ def _clock_label(at: datetime, step: int) -> str:
 
 def moment(us: float, zone: tzinfo | None = None) -> str:
     """A whole point in time, to the second: ``Nov 23 14:02:30``."""
-    if abs(us) > _FARTHEST_US:
+    if not _CALENDAR_US[0] <= us <= _CALENDAR_US[1]:
         return span_label(int(us))
     at = _at(int(us), zone)
     return f"{at:%b} {at.day} {at:%H:%M:%S}"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from helpers.seriesof import series_of
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from canopy_tui.charts.axis import Axis
@@ -112,7 +112,10 @@ def test_the_hour_that_a_clock_skips_is_not_named() -> None:
     assert [label for _, label in found] == ["Mar 29", "01:00", "03:00", "04:00", "05:00", "06:00"]
 
 
-@given(st.integers(-(2**62), 2**62), st.integers(0, 2**61), st.integers(1, 12))
+@given(
+    st.integers(-(2**62), 2**62) | st.integers(-(10**17), 10**18), st.integers(0, 2**61), st.integers(1, 12)
+)
+@example(-62_135_596_800_000_001, 0, 1)
 def test_time_ticks_are_few_and_within_the_axis(low: int, span: int, most: int) -> None:
     for found in (relative_ticks(low, low + span, most), clock_ticks(low, low + span, most, UTC)[0]):
         assert 1 <= len(found) <= most
