@@ -109,10 +109,12 @@ def rows_of(scale: Scale, value: NDArray[np.float64], height: int) -> NDArray[np
 
     A NaN (a mean whose sum overflowed) gives a row that nothing draws.
     """
-    exact = np.rint((1.0 - scale.fraction(value)) * (height - 1))
+    # Clipped before it is multiplied too: a huge one's product would overflow.
+    exact = np.rint(np.clip(1.0 - scale.fraction(value), -_FAR, _FAR) * (height - 1))
     return np.where(np.isnan(exact), _NOWHERE, np.clip(exact, -_FAR, _FAR)).astype(np.int64)
 
 
+@np.errstate(over="ignore")  # two values of a metric on the x axis can be further apart than any double
 def joins(columns: Columns, finite: NDArray[np.int64]) -> NDArray[np.bool_]:
     """For each pair of neighbours among the columns ``finite``: is a line drawn between them?
 

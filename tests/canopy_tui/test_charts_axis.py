@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,17 @@ from canopy_tui.charts.plot import GUTTER, plain, plot
 from canopy_tui.charts.ruler import label_line, ticks_of
 from canopy_tui.charts.timeticks import clock_ticks, moment, relative_ticks, span_label
 from canopy_tui.format import cells
-from wal.pyramid import STEP, XAxis, column_edges, exponent_for, reduce
+from wal.pyramid import (
+    STEP,
+    Batch,
+    XAxis,
+    column_edges,
+    columns_at,
+    exponent_for,
+    from_points,
+    reduce,
+    value_edges,
+)
 
 TIME, RELATIVE, ACCURACY = XAxis("time"), XAxis("relative"), XAxis("metric", "val/accuracy")
 S, M, H, D = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
@@ -161,6 +172,18 @@ def test_a_label_stands_under_its_tick_and_none_touches_the_unit() -> None:
 def test_a_metrics_name_never_breaks_the_frame(name: str, width: int) -> None:
     drawn = plot([], width, 8, shown=(0.0, 1.0), x=XAxis("metric", name))
     assert {sum(cells(part.text) for part in row) for row in drawn.rows} == {width}
+
+
+def test_a_metric_of_the_hugest_values_can_be_the_axis() -> None:
+    values = np.array([-1.7e308, -1e308, 0.0, 1.0, 1.6e308, 1.7e308])
+    number = np.arange(len(values))
+    items = from_points(Batch(number * 0, number + 1, number, number * 0, np.ones(len(values))), 0)
+    columns = columns_at(items, values, value_edges(values[0], values[-1], 80))
+    series = replace(series_of([], [], 80), columns=columns, unshipped=np.zeros(len(columns), dtype=np.bool_))
+    drawn = plot([Curve(series)], 48, 10, x=ACCURACY, cursor=0.0)
+    assert drawn.points == len(values)
+    assert drawn.readings
+    assert drawn.axis.dots(values[[0, 1, 4, 5]]).tolist() == [0, 16, 77, 79]
 
 
 def test_without_a_range_the_axis_spans_the_columns() -> None:

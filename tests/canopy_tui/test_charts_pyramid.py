@@ -11,7 +11,7 @@ import pytest
 from helpers.dots import joined_columns, lit, path
 from helpers.pages import SHAPES, MemoryPages, batch_of, built, until, wild_points
 from helpers.seriesof import RUN, STREAM
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from canopy_tui.charts.axis import Axis
@@ -165,6 +165,7 @@ def check_at(batch: Batch, store: MemoryPages, paged: int, shown: Shown, width: 
     st.floats(0, 1),
     st.floats(0, 1),
 )
+@example(263, "gaps", 3_429, 2, 0.25, 0.3125)
 def test_pages_draw_what_all_points_draw(
     seed: int, shape: str, count: int, width: int, left: float, right: float
 ) -> None:
