@@ -51,23 +51,24 @@ class Layout:
         return self.kind is not Kind.GRID and self.boxes[0].height > LEAST_CHART_HEIGHT + 2
 
 
-def chart_layout(width: int, height: int, metrics: int, full: bool = False) -> Layout:
-    """The layout of ``metrics`` charts in ``width`` × ``height`` cells; ``full`` asks for one alone."""
+def chart_layout(width: int, height: int, charts: int, full: bool = False, *, metrics: int = 0) -> Layout:
+    """The layout of so many charts in ``width`` × ``height`` cells; ``full`` asks for one alone. ``metrics``
+    are the lines of a list, which are more than the charts where some share one."""
     one = Layout(Kind.ONE, (Box(0, 0, max(width, 1), max(height, 1)),))
-    if full or metrics <= 1 or width < LIST_FROM_WIDTH:
+    if full or charts <= 1 or width < LIST_FROM_WIDTH:
         return one
     if width >= GRID_FROM[0] and height >= GRID_FROM[1]:
-        return _grid(width, height, metrics)
-    listed = min(metrics, max(int(height * LIST_SHARE) - 1, 2)) + 1
+        return _grid(width, height, charts)
+    listed = min(max(metrics, charts), max(int(height * LIST_SHARE) - 1, 2)) + 1
     chart = height - listed
     if chart < LEAST_CHART_HEIGHT:
         return one
     return Layout(Kind.LIST, (Box(0, 0, width, chart),), rows=Box(0, chart, width, listed))
 
 
-def _grid(width: int, height: int, metrics: int) -> Layout:
-    columns = min(3 if width >= THREE_COLUMNS_FROM else 2, metrics)
-    rows = max(min(height // CHART_HEIGHT, -(-metrics // columns)), 1)
+def _grid(width: int, height: int, charts: int) -> Layout:
+    columns = min(3 if width >= THREE_COLUMNS_FROM else 2, charts)
+    rows = max(min(height // CHART_HEIGHT, -(-charts // columns)), 1)
     box_width = (width - GAP_COLUMNS * (columns - 1)) // columns
     box_height = height // rows
     top = min(height - rows * box_height, 1)  # a spare line is air under the tabs

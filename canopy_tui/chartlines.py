@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.palette import Tint
+from canopy_tui.charts.parts import sample
+from canopy_tui.families import Family
 from canopy_tui.listing import Piece, is_bad
 from wal.source import MetricRow
 
@@ -42,23 +45,34 @@ def title_line(
     width: int,
     glyphs: Glyphs,
     *,
+    tint: Tint = Tint.MAIN,
     main: bool = False,
     selected: bool = False,
     unicode: bool = True,
 ) -> Line:
-    """``val/loss 0.412  best 0.398 @ 8,200`` and, on the right, what the picture had to clip or mark."""
+    """``val/loss 0.412  best 0.398 @ 8,200  +0.014 since best`` and, on the right, what the picture had to
+    clip or mark. ``tint`` is that of the metric's curve."""
     notes = _notes(drawn, glyphs)
     values = _values(metric)
     star = (" ★" if unicode else " *") if main else ""
     pointer = ("▸ " if unicode else "> ") if selected else ""
-    fixed = fmt.cells(star) + fmt.cells(pointer) + _cells(values)
-    name = fmt.middle_ellipsis(fmt.clean(metric.name), max(width - fixed - 1, 8), "…" if unicode else "~")
+    label = fmt.clean(metric.name)
+    around = fmt.cells(star) + fmt.cells(pointer)
+    if around + fmt.cells(label) + _cells(values) > width:
+        values = values[:SINCE_BEST]
+    room = max(width - around - _cells(values) - 1, 8)
+    name = fmt.middle_ellipsis(label, room, "…" if unicode else "~")
     tone = "accent" if selected else "strong"
-    line: Line = [Piece(pointer, tone), Piece(name, tone), Piece(star, "accent"), *values]
+    name_tone = tone if tint is Tint.MAIN or selected else f"line:{tint.value}"
+    line: Line = [Piece(pointer, tone), Piece(name, name_tone), Piece(star, "accent"), *values]
     while notes and _cells(line) + 2 + _cells(notes) > width:
         notes = notes[2:]  # the piece and its gap: what is left out is still marked in the picture
     gap = max(width - _cells(line) - _cells(notes), 0)
     return [*line, Piece(" " * gap), *notes]
+
+
+SINCE_BEST = 3
+"""Place of the last and least needed piece of :func:`_values`."""
 
 
 def _values(metric: MetricRow) -> Line:
@@ -67,7 +81,60 @@ def _values(metric: MetricRow) -> Line:
     if metric.best is not None:
         value, step = metric.best
         pieces.append(Piece(f"  best {fmt.number(value)} @ {fmt.count(step)}", "muted"))
+        since = 0.0 if is_bad(last) else last - value
+        if since:
+            pieces.append(Piece(f"  {fmt.signed(since)} since best", "muted"))
     return pieces
+
+
+def with_legend(lines: list[Line], legend: Line, axis_rows: int) -> list[Line]:
+    """The rows of a plot with a legend at the right end of the first that is free there; as they are where
+    none is: a curve is worth more than its name. The last ``axis_rows`` are the axis'."""
+    if not legend:
+        return lines
+    room = _cells(legend) + LEGEND_GAP
+    for at, line in enumerate(lines[: len(lines) - axis_rows]):
+        if _free_at_end(line) >= room:
+            kept, left = [], _cells(line) - _cells(legend)
+            for piece in line:
+                kept.append(Piece(piece.text[:left], piece.tone))
+                left = max(left - len(piece.text), 0)
+            return [*lines[:at], [*kept, *legend], *lines[at + 1 :]]
+    return lines
+
+
+LEGEND_GAP = 2
+"""Cells between a curve and a legend beside it."""
+
+
+def _free_at_end(line: Line) -> int:
+    """How many cells at its end are blank or a guide."""
+    free = 0
+    for piece in reversed(line):
+        if piece.tone == "guide" or not piece.text.strip():
+            free += len(piece.text)
+            continue
+        return free + len(piece.text) - len(piece.text.rstrip())
+    return free
+
+
+def family_legend(family: Family, metrics: Sequence[MetricRow], named: str, glyphs: Glyphs) -> Line:
+    """The members' strokes and labels, and the last values of those that the title does not name; nothing for
+    a metric alone."""
+    if len(family.members) == 1:
+        return []
+    legend: Line = []
+    for member, metric in zip(family.members, metrics, strict=True):
+        label = fmt.middle_ellipsis(fmt.clean(member.label), LEGEND_LABEL)
+        value = "" if member.name == named else f" {fmt.number(metric.summary.last)}"
+        gap = "  " if legend else ""
+        legend.append(Piece(f"{gap}{sample(member.look.stroke, glyphs)} ", f"line:{member.look.tint.value}"))
+        legend.append(Piece(f"{label}{value}", "muted"))
+    return legend
+
+
+LEGEND_LABEL = 16
+"""Cells of a member's name in a legend."""
 
 
 def _notes(drawn: Plot | None, glyphs: Glyphs) -> Line:

@@ -46,6 +46,12 @@ def number(value: float | None, width: int = NUMBER_WIDTH) -> str:
     return text if len(text) <= width else "#" * width
 
 
+def signed(difference: float) -> str:
+    """A difference with its sign and three significant digits at most: ``+0.014``, ``-2.31e-5``, ``0``."""
+    rounded = float(f"{difference:.3g}")
+    return f"+{number(rounded)}" if rounded > 0 else number(rounded)
+
+
 def _finite(value: float, width: int) -> str:
     if value == 0:
         return "0"

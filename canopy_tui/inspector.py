@@ -13,6 +13,7 @@ from canopy_tui import format as fmt
 from canopy_tui.chartlines import plot_lines
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.sparkline import Mark, spark_text, sparkline
+from canopy_tui.families import look_of
 from canopy_tui.filtering import duration_ns, sync_word
 from canopy_tui.listing import BAD_STATES, Cell, Piece, is_bad, state_text
 from wal.source import MetricRow, RunDetail, RunRow, RunState
@@ -216,7 +217,8 @@ def chart_lines(
         first = min(int(edge[0]) for edge in edges)
         last = max(int(edge[-1]) - 1 for edge in edges)
         steps = (min(first, 0), max(last, row.total_steps))
-    drawn = plot([Curve(one) for one in series], width, height, shown=steps, glyphs=glyphs)
+    curves = [Curve(one, *look_of(one.metric)) for one in series]
+    drawn = plot(curves, width, height, shown=steps, glyphs=glyphs)
     lines = plot_lines(drawn)
     if not guides:
         lines = [[Piece(" " * len(p.text)) if p.tone == "guide" else p for p in line] for line in lines]

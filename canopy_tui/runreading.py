@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-import numpy as np
-
-from canopy_tui.charts.palette import Tint
 from canopy_tui.charts.parts import Curve, Plot
 from canopy_tui.charts.plot import plot, plot_columns
+from canopy_tui.curves import curves_of, same_series
+from canopy_tui.families import Family
 from canopy_tui.lens import Extent, Lens, extent_of
 from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
@@ -34,10 +33,10 @@ from the log, and anew at the next reading."""
 
 
 class ChartRequest(NamedTuple):
-    """Charts to be drawn: these metrics through ``lens``, each in ``width`` × ``height`` cells; and ``rows``,
+    """Charts to be drawn: one a family, through ``lens``, each in ``width`` × ``height`` cells; and ``rows``,
     the metrics of which only values and a sparkline are on the screen, the most wanted first."""
 
-    metrics: tuple[str, ...]
+    charts: tuple[Family, ...]
     width: int
     height: int
     rows: tuple[str, ...] = ()
@@ -49,13 +48,13 @@ class ChartRequest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnMetric:
-    """A picture and what it was made of: the ``series`` that answered ``ask``, seen through ``lens``.
-    ``metric`` says what the drawn points say."""
+class DrawnChart:
+    """A picture and what it was made of: per member of the family the series that answered ``ask``, which
+    names the leading one, seen through ``lens``. ``metrics`` say what the drawn points say."""
 
-    metric: MetricRow
+    metrics: Sequence[MetricRow]
     ask: Ask
-    series: Sequence[Series]
+    series: Sequence[Sequence[Series]]
     curves: Sequence[Curve]
     size: tuple[int, int]
     lens: Lens
@@ -75,14 +74,14 @@ class RunReading:
     pace: Pace | None
     request: ChartRequest
     extent: Extent = (0, 0)
-    drawn: Mapping[str, DrawnMetric] = field(default_factory=dict[str, DrawnMetric])
+    drawn: Mapping[str, DrawnChart] = field(default_factory=dict[str, DrawnChart])
     rows: Mapping[str, MetricRow] = field(default_factory=dict[str, MetricRow])
     problem: str = ""
 
     def answers(self, request: ChartRequest, glyphs: Glyphs) -> bool:
         """Whether the series at hand are those of ``request``: only the drawing of them may differ."""
         asked = self.request
-        if (request.metrics, request.size, request.rows) != (asked.metrics, asked.size, asked.rows):
+        if (request.charts, request.size, request.rows) != (asked.charts, asked.size, asked.rows):
             return False
         asks = [_ask(name, request, self.extent, glyphs) for name in self.drawn]
         return bool(asks) and asks == [one.ask for one in self.drawn.values()]
@@ -101,8 +100,8 @@ def read_run(
     deadline = time.monotonic() + WAIT_S
     before = known.drawn if known is not None else {}
     drawn, extent, problem = _draw_all(look, request, glyphs, before, deadline)
-    rows = {name: one.metric for name, one in drawn.items()}
-    undrawn = [name for name in request.rows if name not in drawn]
+    rows = {metric.name: metric for one in drawn.values() for metric in one.metrics}
+    undrawn = [name for name in request.rows if name not in rows]
     rows |= point_rows(look, undrawn, deadline, known.rows if known is not None else {})
     return RunReading(with_rows(look.detail, rows), pace, request, extent, drawn, rows, problem)
 
@@ -120,26 +119,26 @@ def _draw_all(
     look: RunLook,
     request: ChartRequest,
     glyphs: Glyphs,
-    before: Mapping[str, DrawnMetric],
+    before: Mapping[str, DrawnChart],
     deadline: float,
-) -> tuple[dict[str, DrawnMetric], Extent, str]:
+) -> tuple[dict[str, DrawnChart], Extent, str]:
     """The charts, what their common axis reaches over, and why some of them are the old ones."""
     known = extent = extent_of(look.detail, request.lens.x)
     while True:
-        drawn: dict[str, DrawnMetric] = {}
+        drawn: dict[str, DrawnChart] = {}
         problem = ""
-        for name in request.metrics:
-            if name not in look.detail.metrics:
+        for family in request.charts:
+            name = family.lead
+            if not all(one in look.detail.metrics for one in family.names):
                 continue
             try:
-                drawn[name] = _draw(look, name, request, extent, glyphs, before.get(name), deadline)
+                drawn[name] = _draw(look, family, request, extent, glyphs, before.get(name), deadline)
             except SourceError as error:
                 problem = str(error)
                 if name in before:
                     drawn[name] = before[name]
-        seen = [
-            one.extent for chart in drawn.values() for one in chart.series if chart.ask.x == request.lens.x
-        ]
+        charts = [chart for chart in drawn.values() if chart.ask.x == request.lens.x]
+        seen = [one.extent for chart in charts for group in chart.series for one in group]
         whole = _union([known, *seen])
         if whole == extent or extent != known:
             return drawn, extent or (0, 0), problem
@@ -159,25 +158,32 @@ def _ask(name: str, request: ChartRequest, extent: Extent | None, glyphs: Glyphs
 
 def _draw(
     look: RunLook,
-    name: str,
+    family: Family,
     request: ChartRequest,
     extent: Extent | None,
     glyphs: Glyphs,
-    before: DrawnMetric | None,
+    before: DrawnChart | None,
     deadline: float,
-) -> DrawnMetric:
-    ask = _ask(name, request, extent, glyphs)
-    series = look.series(ask, wait_s=max(deadline - time.monotonic(), 0.0))
-    try:
-        metric = look.metric(name, wait_s=0.0)  # the very points that were just waited for
-    except KeyError:
-        metric = look.detail.metrics[name]
-    curves = curves_of(series, shipped=bool(look.detail.row.shipped))
-    same = before is not None and before.series is series and before.ask == ask
+) -> DrawnChart:
+    ask = _ask(family.lead, request, extent, glyphs)
+    series = [
+        look.series(replace(ask, metric=name), wait_s=max(deadline - time.monotonic(), 0.0))
+        for name in family.names
+    ]
+    metrics = [_metric(look, name) for name in family.names]
+    same = before is not None and before.ask == ask and same_series(before.series, series)
     if same and before is not None and (before.size, before.lens) == (request.size, request.lens):
-        return before if before.metric == metric else replace(before, metric=metric)
+        return before if before.metrics == metrics else replace(before, metrics=metrics)
+    curves = curves_of(family, series, shipped=bool(look.detail.row.shipped))
     picture = _picture(curves, ask, request, glyphs)
-    return DrawnMetric(metric, ask, series, curves, request.size, request.lens, picture)
+    return DrawnChart(metrics, ask, series, curves, request.size, request.lens, picture)
+
+
+def _metric(look: RunLook, name: str) -> MetricRow:
+    try:
+        return look.metric(name, wait_s=0.0)  # the very points that were just waited for
+    except KeyError:
+        return look.detail.metrics[name]
 
 
 def _picture(curves: Sequence[Curve], ask: Ask, request: ChartRequest, glyphs: Glyphs) -> Plot:
@@ -186,21 +192,6 @@ def _picture(curves: Sequence[Curve], ask: Ask, request: ChartRequest, glyphs: G
         curves, *request.size, shown=ask.range, x=ask.x, log=lens.log, smoothing=lens.smoothing,
         cursor=lens.cursor, glyphs=glyphs,
     )  # fmt: skip
-
-
-def curves_of(series: Sequence[Series], *, shipped: bool) -> list[Curve]:
-    """The curves of a chart, the most telling last, where it lies on top: ghosts, then the higher ranks.
-
-    A run that Cassandra never heard of is local, not late: nothing of it is marked as on the way.
-    """
-    ordered = sorted(series, key=lambda one: (not one.ghost, -one.rank))
-    return [
-        Curve(
-            one if shipped else replace(one, unshipped=np.zeros_like(one.unshipped)),
-            Tint.GHOST if one.ghost else Tint.MAIN,
-        )
-        for one in ordered
-    ]
 
 
 def newest_stream(streams: Sequence[StreamRow]) -> StreamRow | None:

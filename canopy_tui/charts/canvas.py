@@ -33,13 +33,6 @@ DASHES = {Stroke.DASHED: (6, 4), Stroke.DOTTED: (2, 1)}
 """Cells of a period, and how many of them the line is strong in."""
 
 
-def sample(stroke: Stroke, glyphs: Glyphs) -> str:
-    """Five cells of a stroke, for a legend."""
-    lit = glyphs.cells[(1 << glyphs.columns) - 1 << (glyphs.rows // 2 * glyphs.columns)]
-    pattern = {Stroke.SOLID: "#####", Stroke.DASHED: "## ##", Stroke.DOTTED: "# # #"}[stroke]
-    return pattern.replace("#", lit)
-
-
 def look(role: Role, tint: Tint = Tint.MAIN) -> int:
     """A role and a tint as one number, which arrays can hold."""
     return _ROLE_AT[role] * len(_TINTS) + _TINT_AT[tint]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from wal.pyramid import Series
-
-from canopy_tui.charts.axis import Axis
 from canopy_tui.charts.palette import Tint
-from canopy_tui.charts.scale import Scale
 from canopy_tui.format import count, plural
+
+if TYPE_CHECKING:  # numpy: a list of runs works without it
+    from wal.pyramid import Series
+
+    from canopy_tui.charts.axis import Axis
+    from canopy_tui.charts.glyphs import Glyphs
+    from canopy_tui.charts.scale import Scale
 
 
 class Stroke(Enum):
@@ -20,6 +23,13 @@ class Stroke(Enum):
     SOLID = "solid"
     DASHED = "dashed"
     DOTTED = "dotted"
+
+
+def sample(stroke: Stroke, glyphs: Glyphs) -> str:
+    """Five cells of a stroke, for a legend."""
+    lit = glyphs.cells[(1 << glyphs.columns) - 1 << (glyphs.rows // 2 * glyphs.columns)]
+    pattern = {Stroke.SOLID: "#####", Stroke.DASHED: "## ##", Stroke.DOTTED: "# # #"}[stroke]
+    return pattern.replace("#", lit)
 
 
 @dataclass(frozen=True, slots=True)

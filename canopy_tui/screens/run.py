@@ -13,7 +13,9 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import ContentSwitcher, Footer
 
+from canopy_tui.families import chart_order
 from canopy_tui.inspector import in_order
+from canopy_tui.lens import PLAIN_AXES, Lens, axis_name
 from canopy_tui.messages import RunLoaded, RunRedrawn, SourceFailed, TopologiesLoaded, TopologyLoaded
 from canopy_tui.runhead import head_lines
 from canopy_tui.runlines import storage_page
@@ -27,7 +29,7 @@ from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
 from wal.reading.goals import main_metric
-from wal.source import MetricRow, RunDetail, RunRow
+from wal.source import STEP, MetricRow, RunDetail, RunRow, XAxis
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -42,7 +44,13 @@ Charts   The strong line is the mean of a column; the faint band reaches
          from its smallest to its largest value. Red on the step axis,
          where they happened: × NaN, ▲ ▼ Inf. Above and below the curve,
          ▲ ▼ are values beyond the axis, which shows 98 % of the points.
-         ┅ on the axis: not shipped yet.
+         ┅ on the axis: not shipped yet; ↺ a resume began; faint grey is
+         what it superseded.
+Looking  Every look is read anew: a zoom goes down to single points. All
+         charts share the x axis. At its right edge the view follows what
+         is logged; panned away it holds until End.
+Mouse    The wheel zooms where it points, pulling pans, a click puts the
+         cursor, two clicks show the chart in full.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,h", "back", "Back", id="run.back", key_display="esc", tooltip="Back"),
@@ -52,6 +60,7 @@ Charts   The strong line is the mean of a column; the faint band reaches
         Binding("right_square_bracket", "neighbour(1)", "Next", id="run.next", key_display="]",
                 tooltip="The run below in the list"),
         Binding("m", "main", "Main", id="run.main", tooltip="Make this metric the project's main one"),
+        Binding("X", "axis_menu", "X axis", show=False, id="run.axis", tooltip="X axis: any metric"),
         Binding("r", "refresh", "Refresh", show=False, id="run.refresh", tooltip="Read the run anew"),
         *(
             Binding(str(place), f"tab({place - 1})", name, show=False, id=f"run.tab{place}",
@@ -97,6 +106,7 @@ Charts   The strong line is the mean of a column; the faint band reaches
     def on_mount(self) -> None:
         self.charts.focus()
         if self._listed is not None:
+            self._take_up_lens(self._listed, self._listed.metrics)
             self._show_metrics(self._listed, self._listed.metrics)
             self._show_head()
 
@@ -142,6 +152,8 @@ Charts   The strong line is the mean of a column; the faint band reaches
         grown = self._reading is None or self._reading.detail.row.records != reading.detail.row.records
         if grown:
             self.grown()
+        if self._reading is None:
+            self._take_up_lens(reading.detail.row, reading.detail.metrics)
         self._reading = reading
         self.status_line.failure = reading.problem
         self.charts.set_class(bool(reading.problem), "-stale")
@@ -166,7 +178,7 @@ Charts   The strong line is the mean of a column; the faint band reaches
     def _draw_what_is_wanted(self) -> None:
         """Have drawn what the charts ask for: from the reading at hand where that has it, else read."""
         reading, request, glyphs = self._reading, self.charts.request(), self.app.glyphs
-        if reading is not None and reading.request == request:
+        if (reading is None and not self.charts.size) or (reading is not None and reading.request == request):
             return
         if reading is None or not reading.answers(request, glyphs):
             self._read()
@@ -185,6 +197,19 @@ Charts   The strong line is the mean of a column; the faint band reaches
         """Keep what is on the screen, and say that it is old."""
         self.status_line.failure = message.reason
         self.charts.add_class("-stale")
+
+    @on(ChartsPane.Chosen)
+    def _lens_chosen(self, event: ChartsPane.Chosen) -> None:
+        event.stop()
+        if self._reading is not None:
+            self.app.view.choose_lens(self._reading.detail.row.project, event.lens)
+
+    def _take_up_lens(self, row: RunRow, metrics: Mapping[str, MetricRow]) -> None:
+        """Look at the run as at the project's others, but not along a metric that it does not have."""
+        lens = self.app.view.lenses.get(row.project)
+        if lens is not None and self.charts.lens in (Lens(), lens.on(STEP)):
+            known = lens.x.kind != "metric" or lens.x.metric in metrics
+            self.charts.look(lens if known else lens.on(STEP))
 
     @on(ChartsPane.Wanted)
     def _charts_wanted(self, event: ChartsPane.Wanted) -> None:
@@ -224,7 +249,7 @@ Charts   The strong line is the mean of a column; the faint band reaches
 
     def _show_metrics(self, row: RunRow, metrics: Mapping[str, MetricRow]) -> None:
         main, selected = self._main_metric(row, metrics), self.charts.selected
-        self.charts.show(row, in_order(metrics, main), main)
+        self.charts.show(row, metrics, chart_order(metrics, row.records, main), main)
         if (selected is None) != (self.charts.selected is None):
             self.refresh_bindings()
 
@@ -267,7 +292,7 @@ Charts   The strong line is the mean of a column; the faint band reaches
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """The keys of charts are shown where there are charts."""
-        if action in ("full", "main"):
+        if action in ("full", "main", "axis_menu"):
             return self.tabs.active == 0 and self.charts.selected is not None
         return True
 
@@ -294,6 +319,23 @@ Charts   The strong line is the mean of a column; the faint band reaches
 
     def action_full(self) -> None:
         self.charts.set_full(not self.charts.full)
+
+    def action_axis_menu(self) -> None:
+        """Choose what runs from left to right: the step, a time, or a metric of the run."""
+        if self._reading is None:
+            return
+        from canopy_tui.screens.choose import ChooseScreen
+
+        axes = [*PLAIN_AXES, *(XAxis("metric", name) for name in self._reading.detail.metrics)]
+        current = self.charts.lens.x
+        place = str(axes.index(current)) if current in axes else ""
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self.charts.choose(self.charts.lens.on(axes[int(key)]))
+
+        options = [(str(place), axis_name(axis)) for place, axis in enumerate(axes)]
+        self.app.push_screen(ChooseScreen("X axis", options, place, again="X"), chosen)
 
     def action_neighbour(self, offset: int) -> None:
         run_id = self.app.neighbour(self.run_id, offset)

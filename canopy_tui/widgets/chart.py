@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from canopy_tui.chartlines import footer_line, plot_lines, title_line
+from canopy_tui.chartlines import family_legend, footer_line, plot_lines, title_line, with_legend
+from canopy_tui.charts.plot import AXIS_ROWS, GUTTER
+from canopy_tui.cursorline import cursor_line
+from canopy_tui.families import Family
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import ascii_pieces
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
@@ -24,13 +28,21 @@ TITLE_ROWS = 1
 
 @dataclass(frozen=True, slots=True)
 class ChartView:
-    """What a chart shows. ``plot`` is None until the points have been read."""
+    """What a chart shows: a family with the metric of each member. ``named`` is the one in the title.
+    ``plot`` is None until the points have been read."""
 
-    metric: MetricRow
+    metrics: tuple[MetricRow, ...]
+    family: Family
+    named: str
     plot: Plot | None
     main: bool = False
     selected: bool = False
     footer: bool = False
+
+    @property
+    def metric(self) -> MetricRow:
+        """The one in the title."""
+        return next(one for one in self.metrics if one.name == self.named)
 
 
 class Chart(Widget):
@@ -47,10 +59,24 @@ class Chart(Widget):
 
     @dataclass
     class Clicked(Message):
-        """The chart of a metric was clicked."""
+        """A chart was clicked; ``metric`` is the one in its title, ``x`` where on its axis, or None."""
 
         metric: str
+        x: float | None
         twice: bool
+
+    @dataclass
+    class Wheeled(Message):
+        """The wheel was turned over ``x``: away from the user is ``closer``."""
+
+        x: float
+        closer: bool
+
+    @dataclass
+    class Dragged(Message):
+        """The picture was pulled to the right by this share of what it shows."""
+
+        share: float
 
     def __init__(self, glyphs: Glyphs, *, unicode: bool = True) -> None:
         super().__init__()
@@ -58,6 +84,10 @@ class Chart(Widget):
         self._unicode = unicode
         self._strips: list[Strip] = []
         self._drawn_width = -1
+        self._grip: int | None = None
+        """Where on the screen the mouse holds the picture; None while its button is up."""
+        self._pulled = False
+        """Whether the mouse has moved since its button went down."""
         self.view: ChartView | None = None
 
     def show(self, view: ChartView) -> None:
@@ -85,14 +115,10 @@ class Chart(Widget):
         view = self.view
         if view is None:
             return []
-        lines: list[list[Piece]] = [
-            title_line(
-                view.metric, view.plot, width, self._glyphs,
-                main=view.main, selected=view.selected, unicode=self._unicode,
-            )
-        ]  # fmt: skip
+        lines = [self._title(view, width)]
         if view.plot is not None:
-            lines += plot_lines(view.plot)
+            legend = family_legend(view.family, view.metrics, view.named, self._glyphs)
+            lines += with_legend(plot_lines(view.plot), legend, AXIS_ROWS)
             if view.footer:
                 lines.append(footer_line(view.plot, width, self._glyphs, self._unicode))
         if not self._unicode:
@@ -100,6 +126,55 @@ class Chart(Widget):
         styles, base = tone_styles(self), self.rich_style  # asked once: it is put together at each asking
         return [strip_of(line, styles, base, width) for line in lines]
 
-    def on_click(self, event: object) -> None:
-        if self.view is not None:
-            self.post_message(self.Clicked(self.view.metric.name, twice=getattr(event, "chain", 1) == 2))
+    def _title(self, view: ChartView, width: int) -> list[Piece]:
+        if view.plot is not None and view.plot.readings:
+            return cursor_line(
+                view.named, view.plot, width,
+                main=view.main, selected=view.selected, unicode=self._unicode,
+            )  # fmt: skip
+        return title_line(
+            view.metric, view.plot, width, self._glyphs,
+            tint=view.family.member(view.named).look.tint,
+            main=view.main, selected=view.selected, unicode=self._unicode,
+        )  # fmt: skip
+
+    # -- the mouse ----------------------------------------------------------------------------------
+
+    def _x_at(self, cell: int) -> float | None:
+        """The x in the middle of a column of cells; None before there is a picture, and left of it."""
+        if self.view is None or self.view.plot is None or cell < GUTTER:
+            return None
+        return self.view.plot.axis.x_at((cell - GUTTER) * self._glyphs.columns)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        if event.button == 1:
+            self._grip, self._pulled = event.screen_x, False
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self._grip is None or self._grip == event.screen_x or self.view is None or self.view.plot is None:
+            return
+        cells, self._grip, self._pulled = event.screen_x - self._grip, event.screen_x, True
+        self.post_message(self.Dragged(cells * self._glyphs.columns / self.view.plot.axis.width))
+
+    def on_mouse_up(self) -> None:
+        self._grip = None
+        self.release_mouse()
+
+    def on_click(self, event: events.Click) -> None:
+        """Comes after the button went up over the chart, at the end of a pull too."""
+        if not self._pulled and self.view is not None:
+            x = self._x_at(event.x) if event.y >= TITLE_ROWS else None
+            self.post_message(self.Clicked(self.view.metric.name, x, twice=event.chain == 2))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheeled(event, closer=True)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheeled(event, closer=False)
+
+    def _wheeled(self, event: events.MouseEvent, *, closer: bool) -> None:
+        event.stop()
+        x = self._x_at(event.x)
+        if x is not None:
+            self.post_message(self.Wheeled(x, closer))

@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from canopy_tui.chartlayout import Box, Kind, chart_layout
+from canopy_tui.families import Family
 from canopy_tui.lens import lens_notes
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import metric_heading, metric_line
-from canopy_tui.runreading import ChartRequest, DrawnMetric, RunReading
+from canopy_tui.runreading import ChartRequest, DrawnChart, RunReading
 from canopy_tui.widgets.chart import TITLE_ROWS, Chart, ChartView
 from canopy_tui.widgets.lens_pane import LensPane
 from canopy_tui.widgets.lines import LineList
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from canopy_tui.charts.parts import Curve
 
 NONE_YET = "no metric yet. In the trainer: run.log({...})"
+
+WHEEL_ZOOM = 0.8
+"""What one notch of the wheel leaves of what was shown: notches come in bursts."""
 
 MOST_CHARTS = 24
 """Charts on one page: more than a screen of 4K cells shows at a readable size."""
@@ -57,10 +61,11 @@ class ChartsPane(LensPane):
         super().__init__()
         self._glyphs = glyphs
         self._unicode = unicode
-        self._metrics: Sequence[MetricRow] = ()
+        self._metrics: Mapping[str, MetricRow] = {}
+        self._families: Sequence[Family] = ()
         self._row: RunRow | None = None
         self._main: str | None = None
-        self._drawn: Mapping[str, DrawnMetric] = {}
+        self._drawn: Mapping[str, DrawnChart] = {}
         self._layout = chart_layout(1, 1, 0)
         self.selected: str | None = None
         """Name of the chosen metric."""
@@ -79,14 +84,17 @@ class ChartsPane(LensPane):
 
     # -- what is shown ------------------------------------------------------------------------------
 
-    def show(self, row: RunRow, metrics: Sequence[MetricRow], main: str | None) -> None:
-        """The metrics of a run, in their order."""
-        names = [metric.name for metric in metrics]
-        changed = self._row is None or names != [metric.name for metric in self._metrics]
-        self._row, self._metrics, self._main = row, metrics, main
+    def show(
+        self, row: RunRow, metrics: Mapping[str, MetricRow], families: Sequence[Family], main: str | None
+    ) -> None:
+        """The metrics of a run, and their families in the order of the charts."""
+        changed = self._row is None or families != self._families
+        self._row, self._main = row, main
+        self._families = families
+        self._metrics = {name: metrics[name] for family in families for name in family.names}
         self.records = row.records
-        if self.selected not in names:
-            self.selected = names[0] if names else None
+        if self.selected not in self._metrics:
+            self.selected = next(iter(self._metrics), None)
         if changed:
             self._arrange()
         self._draw()
@@ -99,36 +107,35 @@ class ChartsPane(LensPane):
         self._draw()
 
     def in_hand(self) -> tuple[Sequence[Curve], Axis] | None:
-        one = self._drawn.get(self.selected or "")
+        one = self._drawn.get(self._families[self._chart_of(self.selected)].lead) if self._families else None
         return None if one is None or one.ask.x != self.lens.x else (one.curves, one.plot.axis)
 
     def request(self) -> ChartRequest:
         """What is to be drawn now."""
         box = self._layout.boxes[0]
         height = box.height - TITLE_ROWS - (1 if self._layout.footer else 0)
-        names = tuple(metric.name for metric in self._page())
         size = max(box.width, 1), max(height, 1)
-        return ChartRequest(names, *size, self._rows_on_screen(), self.lens)
+        return ChartRequest(tuple(self._page()), *size, self._rows_on_screen(), self.lens)
 
     def _rows_on_screen(self) -> tuple[str, ...]:
         """The main metric, whose best stands in the head, and the metrics whose rows can be seen."""
-        names = [metric.name for metric in self._metrics if metric.name == self._main]
+        names = [name for name in self._metrics if name == self._main]
         box = self._layout.rows
         if box is not None:
             top = self.query_one("#metric-rows", LineList).scroll_offset.y
-            names += [metric.name for metric in self._metrics[top : top + box.height - 1]]
+            names += list(self._metrics)[top : top + box.height - 1]
         return tuple(dict.fromkeys(names))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the charts are looked at, and which of the metrics are on the screen."""
+        """How the charts are looked at, and which of them are on the screen."""
         notes = lens_notes(self.lens, self.new_records)
-        if self._layout.kind is Kind.LIST or len(self._metrics) <= 1:
+        if self._layout.kind is Kind.LIST or len(self._families) <= 1:
             return notes
         page = self._page()
-        first = self._place_of(page[0].name) + 1
+        first = self._chart_of(page[0].lead) + 1
         shown = f"{first}" if len(page) == 1 else f"{first}–{first + len(page) - 1}"
-        return (*notes, f"{shown} of {len(self._metrics)}")
+        return (*notes, f"{shown} of {len(self._families)}")
 
     def set_full(self, full: bool) -> None:
         """Give the chosen chart the whole pane, or give it back."""
@@ -152,7 +159,7 @@ class ChartsPane(LensPane):
     def _arrange(self) -> None:
         """Put each widget where the layout wants it."""
         width, height = self.content_size
-        self._layout = chart_layout(width, height, len(self._metrics), self.full)
+        self._layout = chart_layout(width, height, len(self._families), self.full, metrics=len(self._metrics))
         boxes = self._layout.boxes[:MOST_CHARTS]
         for place, chart in enumerate(self._charts(len(boxes))):
             chart.display = place < len(boxes)
@@ -181,14 +188,29 @@ class ChartsPane(LensPane):
             self.mount(*missing, after=charts[-1])
         return charts + missing
 
-    def _page(self) -> Sequence[MetricRow]:
-        """The metrics on the screen: the page that holds the chosen one."""
+    def _page(self) -> Sequence[Family]:
+        """The charts on the screen: the page that holds the chosen one."""
         size = min(len(self._layout.boxes), MOST_CHARTS)
-        start = self._place_of(self.selected) // size * size
-        return self._metrics[start : start + size]
+        start = self._chart_of(self.selected) // size * size
+        return self._families[start : start + size]
 
-    def _place_of(self, name: str | None) -> int:
-        return next((i for i, metric in enumerate(self._metrics) if metric.name == name), 0)
+    def _chart_of(self, name: str | None) -> int:
+        """The place of the chart that a metric is in."""
+        return next((i for i, family in enumerate(self._families) if name in family.names), 0)
+
+    @property
+    def _stops(self) -> Sequence[str]:
+        """What the keys move through: the list of metrics where there is one, else the charts."""
+        if self._layout.kind is Kind.LIST:
+            return list(self._metrics)
+        return [family.lead for family in self._families]
+
+    @property
+    def _place(self) -> int:
+        """The chosen one's place among the stops."""
+        if self._layout.kind is Kind.LIST:
+            return next((i for i, name in enumerate(self._metrics) if name == self.selected), 0)
+        return self._chart_of(self.selected)
 
     # -- drawing ------------------------------------------------------------------------------------
 
@@ -206,21 +228,25 @@ class ChartsPane(LensPane):
             heading = self.query_one("#metric-heading", LineList)
             heading.show(lambda _: [[Piece(NONE_YET, "muted")]])
 
-    def _view(self, metric: MetricRow) -> ChartView:
-        drawn = self._drawn.get(metric.name)
+    def _view(self, family: Family) -> ChartView:
+        drawn = self._drawn.get(family.lead)
+        chosen = self.selected in family.names
+        named = self.selected if chosen and self.selected is not None else family.lead
         return ChartView(
-            metric,
+            tuple(self._metrics[name] for name in family.names),
+            family,
+            named,
             drawn.plot if drawn is not None else None,
-            main=metric.name == self._main,
-            selected=metric.name == self.selected and self._layout.kind is Kind.GRID,
+            main=named == self._main,
+            selected=chosen and self._layout.kind is Kind.GRID,
             footer=self._layout.footer,
         )
 
     def _draw_list(self) -> None:
-        row, metrics, main = self._row, self._metrics, self._main
+        row, metrics, main = self._row, list(self._metrics.values()), self._main
         assert row is not None
         rows = self.query_one("#metric-rows", LineList)
-        rows.place = self._place_of(self.selected)
+        rows.place = self._place
         rows.show(
             lambda width: [
                 metric_line(
@@ -235,9 +261,10 @@ class ChartsPane(LensPane):
     # -- moving -------------------------------------------------------------------------------------
 
     def _select(self, place: int) -> None:
-        if not self._metrics:
+        stops = self._stops
+        if not stops:
             return
-        name = self._metrics[max(min(place, len(self._metrics) - 1), 0)].name
+        name = stops[max(min(place, len(stops) - 1), 0)]
         if name == self.selected:
             return
         self.selected = name
@@ -245,23 +272,23 @@ class ChartsPane(LensPane):
         self.post_message(self.Wanted())
 
     def action_row(self, by: int) -> None:
-        columns, last = self._layout.columns, len(self._metrics) - 1
-        aim = self._place_of(self.selected) + by * columns
+        columns, last = self._layout.columns, len(self._stops) - 1
+        aim = self._place + by * columns
         if columns == 1 or 0 <= aim <= last:
             self._select(aim)
         elif aim > last and aim // columns == last // columns:
             self._select(last)  # the last row is shorter
 
     def action_step(self, by: int) -> None:
-        self._select(self._place_of(self.selected) + by)
+        self._select(self._place + by)
 
     def action_to(self, place: int) -> None:
-        self._select(place if place >= 0 else len(self._metrics) + place)
+        self._select(place if place >= 0 else len(self._stops) + place)
 
     def action_page(self, by: int) -> None:
         rows = self._layout.rows
         size = rows.height - 1 if rows is not None else len(self._layout.boxes)
-        self._select(self._place_of(self.selected) + by * size)
+        self._select(self._place + by * size)
 
     def action_open(self) -> None:
         self.set_full(True)
@@ -274,9 +301,21 @@ class ChartsPane(LensPane):
     @on(Chart.Clicked)
     def _chart_clicked(self, event: Chart.Clicked) -> None:
         event.stop()
-        self._select(self._place_of(event.metric))
+        stops = self._stops
+        self._select(stops.index(event.metric) if event.metric in stops else self._chart_of(event.metric))
+        self.put_cursor(event.x)
         if event.twice:
             self.set_full(not self.full)
+
+    @on(Chart.Wheeled)
+    def _chart_wheeled(self, event: Chart.Wheeled) -> None:
+        event.stop()
+        self.zoom(WHEEL_ZOOM if event.closer else 1 / WHEEL_ZOOM, event.x)
+
+    @on(Chart.Dragged)
+    def _chart_dragged(self, event: Chart.Dragged) -> None:
+        event.stop()
+        self.pan(-event.share)
 
 
 def _put(widget: Widget, box: Box) -> None:

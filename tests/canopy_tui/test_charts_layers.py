@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopy_tui.charts.axis import Axis
-from canopy_tui.charts.canvas import sample
 from canopy_tui.charts.cursor import moved, place_text, readings, value_text
 from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE
 from canopy_tui.charts.palette import (
@@ -28,7 +27,7 @@ from canopy_tui.charts.palette import (
     run_tint,
     run_tints,
 )
-from canopy_tui.charts.parts import Curve, Mark, MarkKind, Phase, Plot, Role, Stroke
+from canopy_tui.charts.parts import Curve, Mark, MarkKind, Phase, Plot, Role, Stroke, sample
 from canopy_tui.charts.plot import GUTTER, plain, plot, plot_columns
 from canopy_tui.charts.smoothing import smoothed
 from wal.pyramid import Series, XAxis

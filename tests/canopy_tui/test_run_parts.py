@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canopy_tui.chartlayout import Kind, chart_layout
-from canopy_tui.chartlines import footer_line, plot_lines, title_line
-from canopy_tui.charts.glyphs import ASCII, BRAILLE
+from canopy_tui.chartlines import family_legend, footer_line, plot_lines, title_line, with_legend
+from canopy_tui.charts.glyphs import ASCII, BRAILLE, Glyphs
 from canopy_tui.charts.parts import Curve
 from canopy_tui.charts.plot import plot
+from canopy_tui.families import families
 from canopy_tui.format import cells
 from canopy_tui.ladder import ladder_lines, rungs_of, snapshot_heading, snapshot_lines
 from canopy_tui.listing import Piece
@@ -78,7 +79,7 @@ def test_no_chart_leaves_the_pane_or_covers_another(width: int, height: int, cou
      ((238, 60), Kind.GRID, 15)],
 )  # fmt: skip
 def test_the_named_sizes(size: tuple[int, int], kind: Kind, charts: int) -> None:
-    layout = chart_layout(*size, metrics=20)
+    layout = chart_layout(*size, 20)
     assert (layout.kind, len(layout.boxes)) == (kind, charts)
 
 
@@ -137,6 +138,44 @@ def test_a_title_drops_notes_before_values_and_cuts_the_name_last() -> None:
     long = text_of([title_line(metric("n" * 90, None, 1.0), None, 40, BRAILLE, selected=True)])
     assert cells(long) == 40
     assert long.startswith("▸ nnn")
+
+
+def test_a_title_says_how_far_the_last_value_is_from_the_best() -> None:
+    drawn = plot([Curve(series_of(range(100), range(100), 100))], 58, 10)
+    row = metric("val/loss", "min", 0.398, 0.412)
+    words = "val/loss  0.412  best 0.398 @ 0  +0.014 since best"
+    assert text_of([title_line(row, drawn, 60, BRAILLE)]).rstrip() == words
+    assert text_of([title_line(row, drawn, len(words), BRAILLE)]) == words
+    assert text_of([title_line(row, drawn, len(words) - 1, BRAILLE)]).rstrip() == words.split("  +")[0]
+    for last in (0.398, math.nan):
+        assert "since" not in text_of([title_line(metric("loss", "min", 0.398, last), drawn, 80, BRAILLE)])
+    falling = metric("val/acc", "max", 0.9, 0.85)
+    assert "-0.05 since best" in text_of([title_line(falling, drawn, 80, BRAILLE)])
+
+
+FAMILY = families(["train/loss", "val/loss"])[0]
+MEMBERS = (metric("val/loss", "min", 0.4, 0.41), metric("train/loss", "min", 0.2, 0.25))
+
+
+@pytest.mark.parametrize("glyphs", [BRAILLE, ASCII], ids=["braille", "ascii"])
+def test_a_legend_stands_where_nothing_is_drawn(glyphs: Glyphs) -> None:
+    falling = [1 / (1 + i) for i in range(100)]
+    lines = plot_lines(plot([Curve(series_of(range(100), falling, 100))], 58, 10, glyphs=glyphs))
+    legend = family_legend(FAMILY, MEMBERS, "val/loss", glyphs)
+    drawn = with_legend(lines, legend, 2)
+    assert text_of(drawn[:1]).endswith(text_of([legend]))
+    assert "val  " in text_of([legend])
+    assert text_of([legend]).endswith("train 0.25")
+    assert [cells(text_of([line])) for line in drawn] == [58] * 10
+    assert drawn[1:] == lines[1:]
+    assert text_of(drawn[:1])[:30] == text_of(lines[:1])[:30]
+
+
+def test_a_legend_hides_no_curve() -> None:
+    full = [float(i % 2) for i in range(1000)]
+    lines = plot_lines(plot([Curve(series_of(range(1000), full, 100))], 58, 10))
+    assert with_legend(lines, family_legend(FAMILY, MEMBERS, "val/loss", BRAILLE), 2) == lines
+    assert with_legend(lines, family_legend(families(["lr"])[0], MEMBERS[:1], "lr", BRAILLE), 2) == lines
 
 
 def test_the_footer_has_the_legend() -> None:

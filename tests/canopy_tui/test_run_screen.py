@@ -20,7 +20,10 @@ from canopy_tui.view import View
 from canopy_tui.widgets.chart import Chart
 
 NAME = "cascade-7"
-METRICS = ["val/loss", "candidate/correlation", "grad/norm", "lr", "train/loss", "val/acc"]
+METRICS = ["val/loss", "train/loss", "grad/norm", "lr", "candidate/correlation", "val/acc"]
+CHARTS = ["val/loss", "grad/norm", "lr", "candidate/correlation", "val/acc"]
+"""By the leading metrics: train/loss shares the chart of val/loss."""
+
 WIDE, NORMAL, NARROW = (120, 40), (80, 24), (50, 20)
 
 
@@ -44,7 +47,7 @@ def run_screen(app: CanopyApp) -> RunScreen:
 def charts_on(app: CanopyApp) -> list[str]:
     """The metrics whose pictures are drawn on the screen."""
     return [
-        chart.view.metric.name
+        chart.view.family.lead
         for chart in run_screen(app).query(Chart)
         if chart.display and chart.visible and chart.view is not None and chart.view.plot is not None
     ]
@@ -67,7 +70,7 @@ async def test_the_head_says_always_where_the_run_stands(writer: LogWriter, run_
 async def test_the_layout_follows_the_room(writer: LogWriter, run_id: UUID) -> None:
     app = app_on(writer, open_run=run_id)
     async with app.run_test(size=WIDE) as pilot:
-        await until(pilot, lambda: charts_on(app) == METRICS)
+        await until(pilot, lambda: charts_on(app) == CHARTS)
         pane = run_screen(app).charts
         assert pane._layout.kind is Kind.GRID
         await pilot.resize_terminal(*NORMAL)
@@ -78,7 +81,7 @@ async def test_the_layout_follows_the_room(writer: LogWriter, run_id: UUID) -> N
         await pilot.resize_terminal(*NARROW)
         await until(pilot, lambda: pane._layout.kind is Kind.ONE)
         await settled(pilot)
-        assert "1 of 6" in text_of(app)
+        assert "1 of 5" in text_of(app)
         assert charts_on(app) == ["val/loss"]
 
 
@@ -120,11 +123,13 @@ async def test_keys_move_through_the_metrics(writer: LogWriter, run_id: UUID) ->
                           ("j", METRICS[5]), ("g", METRICS[0]), ("up", METRICS[0]),
                           ("pagedown", METRICS[5])):  # fmt: skip
             await pilot.press(key)
-            await until(pilot, lambda name=name: charts_on(app) == [name])
+            chart = CHARTS[0] if name == METRICS[1] else name
+            await until(pilot, lambda chart=chart: charts_on(app) == [chart])
+            assert run_screen(app).charts.selected == name
         await pilot.press("f")
         await until(pilot, lambda: run_screen(app).charts._layout.kind is Kind.ONE)
         await pilot.press("k")
-        await until(pilot, lambda: charts_on(app) == [METRICS[4]])
+        await until(pilot, lambda: charts_on(app) == [CHARTS[3]])
         await pilot.press("escape")
         await until(pilot, lambda: run_screen(app).charts._layout.kind is Kind.LIST)
 
@@ -132,7 +137,7 @@ async def test_keys_move_through_the_metrics(writer: LogWriter, run_id: UUID) ->
 async def test_keys_move_through_the_grid(writer: LogWriter, run_id: UUID) -> None:
     app = app_on(writer, open_run=run_id)
     async with app.run_test(size=WIDE) as pilot:
-        await until(pilot, lambda: charts_on(app) == METRICS)
+        await until(pilot, lambda: charts_on(app) == CHARTS)
         pane = run_screen(app).charts
         for key, place in (
             ("tab", 1),
@@ -141,15 +146,15 @@ async def test_keys_move_through_the_grid(writer: LogWriter, run_id: UUID) -> No
             ("down", 4),
             ("down", 4),
             ("k", 2),
-            ("G", 5),
+            ("G", 4),
         ):
             await pilot.press(key)
-            assert pane.selected == METRICS[place]
+            assert pane.selected == CHARTS[place]
         await pilot.press("enter")
-        await until(pilot, lambda: charts_on(app) == [METRICS[5]])
+        await until(pilot, lambda: charts_on(app) == [CHARTS[4]])
         assert "points → " in text_of(app)
         await pilot.press("f")
-        await until(pilot, lambda: charts_on(app) == METRICS)
+        await until(pilot, lambda: charts_on(app) == CHARTS)
 
 
 async def test_more_charts_than_fit_come_in_pages(writer: LogWriter) -> None:
