@@ -9,12 +9,12 @@ import numpy as np
 from helpers.seriesof import series_of
 from textual.app import App, ComposeResult
 
+from canopy_tui.chartlines import plot_lines
 from canopy_tui.charts.glyphs import BRAILLE
 from canopy_tui.charts.parts import Curve
 from canopy_tui.charts.plot import plot, plot_columns
-from canopy_tui.widgets.chart import Chart, ChartView
-from wal.source import MetricRow
-from wal.summary import MetricSummary
+from canopy_tui.widgets.cells import strip_of, tone_styles
+from canopy_tui.widgets.chart import Chart
 
 SIZE = (120, 40)
 CHARTS, REPAINTS_A_S = 12, 4
@@ -33,16 +33,16 @@ async def seconds_a_repaint(points: int) -> float:
     noise = np.random.default_rng(1).normal(0, 0.05, points)
     values = np.exp(-3 * np.arange(points) / points) + noise
     series = series_of(range(points), values.tolist(), plot_columns(width))
-    metric = MetricRow("loss", "min", MetricSummary(), 0)
     app = OneChart()
     best = float("inf")
     async with app.run_test(size=(width, height + 1)):
         chart = app.query_one(Chart)
         for _ in range(ROUNDS):
             started = time.process_time()
-            chart.view = ChartView(metric, plot([Curve(series)], width, height, shown=(0, points - 1)))
-            chart._strips = []  # pyright: ignore[reportPrivateUsage]
-            chart.render_line(0)
+            drawn = plot([Curve(series)], width, height, shown=(0, points - 1))
+            styles, base = tone_styles(chart), chart.rich_style
+            for line in plot_lines(drawn):
+                strip_of(line, styles, base, width)
             best = min(best, time.process_time() - started)
     return best
 
