@@ -129,16 +129,17 @@ class PageFile:
         self._inode = self.path.stat().st_ino
 
     def _open(self, thorough: bool) -> sqlite3.Connection:
-        connection = self._connect()
-        try:
-            if _is_sound(connection, thorough):
-                return connection
-        except sqlite3.OperationalError:  # a disk or a lock: that is no damage
+        if self.path.exists():
+            connection = self._connect()
+            try:
+                if _is_sound(connection, thorough):
+                    return connection
+            except sqlite3.OperationalError:  # a disk or a lock: that is no damage
+                connection.close()
+                raise
+            except sqlite3.DatabaseError:
+                pass
             connection.close()
-            raise
-        except sqlite3.DatabaseError:
-            pass
-        connection.close()
         delete_pages(self.path.parent)
         connection = self._connect()
         connection.executescript(
