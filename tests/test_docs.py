@@ -17,23 +17,29 @@ from canopy_tui.screens.choose import Choices, ChooseScreen
 from canopy_tui.screens.help import HelpScreen
 from canopy_tui.screens.run import RunScreen
 from canopy_tui.screens.runs import RunsScreen
+from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.filter_bar import FilterBar
+from canopy_tui.widgets.lens_pane import LensPane
 from canopy_tui.widgets.run_table import RunTable
 from wal.environment import CANOPY_VARIABLES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-OWNERS = (CanopyApp, RunsScreen, RunTable, FilterBar, RunScreen, ChooseScreen, Choices, HelpScreen)
+OWNERS = (
+    CanopyApp, RunsScreen, RunTable, FilterBar, RunScreen, ChartsPane, LensPane, ChooseScreen, Choices,
+    HelpScreen,
+)  # fmt: skip
 
 NAMES = {
     "slash": "/", "comma": ",", "full_stop": ".", "question_mark": "?", "escape": "Esc", "enter": "Enter",
     "left_square_bracket": "[", "right_square_bracket": "]", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑",
-    "down": "↓", "space": "space", "left": "←", "right": "→",
+    "down": "↓", "space": "space", "left": "←", "right": "→", "shift+left": "shift+←",
+    "shift+right": "shift+→", "plus": "+", "minus": "-",
 }  # fmt: skip
-UNSAID = {"home", "end", "ctrl+q", "tab", "shift+tab"}
-"""Keys that do what they do everywhere; the help lists them all the same."""
+UNSAID = {"home", "end", "ctrl+q", "tab", "shift+tab", "equals_sign", "ctrl+left", "ctrl+right"}
+"""Keys that do what they do everywhere, or what their neighbours do; the help lists them all the same."""
 
-LATER = ("y", "x", "plus", "minus", "0", "c", "d", "A")
-"""Keys that are kept free for the Compare screen and the axes."""
+LATER = ("c", "d")
+"""Keys that are kept free for the Compare screen."""
 
 
 def bindings() -> Iterator[tuple[type, Binding]]:
@@ -89,6 +95,7 @@ def _verb(binding: Binding) -> str:
     same = {
         "cursor_down": "move", "cursor_up": "move", "scroll": "move", "select": "move", "first": "move_to",
         "last": "move_to", "cancel": "back", "close": "back", "choose": "open", "main": "metric",
+        "row": "move", "to": "move_to",
     }  # fmt: skip
     if binding.key == "l":
         return "open"

@@ -16,42 +16,43 @@ if TYPE_CHECKING:
     from canopy_tui.charts.axis import Axis
     from canopy_tui.charts.parts import Curve
 
-ZOOM = 0.5
+CLOSER = 0.5
 """What one key press leaves of what was shown."""
 
 PAN = 0.25
 """How much of what is shown a key press moves: enough stays to see where one is."""
+
+CURSOR = "A cursor, and the values there"
+CURSOR_FAR = "The cursor, ten at a time"
+ZOOM = "Zoom in at the cursor, and out"
+SMOOTH = "Smoother, less, as logged"
+"""Keys of one text share a line of the help."""
 
 
 class LensPane(Container, can_focus=True):
     """Holds charts that are looked at through one lens. A subclass draws them and says what is in hand."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right", "cursor(1)", "Value right", show=False, id="lens.right",
-                tooltip="Values at a cursor: to the right"),
-        Binding("left", "cursor(-1)", "Value left", show=False, id="lens.left",
-                tooltip="Values at a cursor: to the left"),
-        Binding("ctrl+right", "cursor(10)", show=False, id="lens.right_10", tooltip="Cursor 10 to the right"),
-        Binding("ctrl+left", "cursor(-10)", show=False, id="lens.left_10", tooltip="Cursor 10 to the left"),
-        Binding("i", "zoom(True)", "Zoom in", show=False, id="lens.in", tooltip="Zoom in, at the cursor"),
-        Binding("o", "zoom(False)", "Zoom out", show=False, id="lens.out", tooltip="Zoom out"),
-        Binding("z", "whole", "Whole run", show=False, id="lens.whole", tooltip="The whole run again"),
-        Binding("L,shift+right", "pan(1)", "Pan right", show=False, id="lens.pan_right",
-                tooltip="Pan to the right"),
-        Binding("H,shift+left", "pan(-1)", "Pan left", show=False, id="lens.pan_left",
-                tooltip="Pan to the left"),
-        Binding("home", "start", "Start", show=False, id="lens.start", tooltip="Pan to the run's start"),
-        Binding("end", "follow", "Follow", show=False, id="lens.follow", tooltip="Follow what is logged"),
-        Binding("y", "log", "Log y", show=False, id="lens.log", tooltip="Logarithmic y, or linear"),
-        Binding("x", "axis", "X axis", show=False, id="lens.axis",
-                tooltip="X axis: step, time since the start, time of day"),
-        Binding("plus,equals_sign", "smooth(1)", "Smoother", show=False, id="lens.smoother",
-                tooltip="Smoother"),
-        Binding("minus", "smooth(-1)", "Less smooth", show=False, id="lens.rougher", tooltip="Less smooth"),
-        Binding("0", "smooth(0)", "As logged", show=False, id="lens.raw", tooltip="Not smoothed"),
-        Binding("A", "ghosts", "Ghosts", show=False, id="lens.ghosts",
-                tooltip="What a resume superseded, or not"),
-    ]  # fmt: skip
+        Binding("left", "cursor(-1)", show=False, id="lens.left", tooltip=CURSOR),
+        Binding("right", "cursor(1)", show=False, id="lens.right", tooltip=CURSOR),
+        Binding("ctrl+left", "cursor(-10)", show=False, id="lens.left_10", tooltip=CURSOR_FAR),
+        Binding("ctrl+right", "cursor(10)", show=False, id="lens.right_10", tooltip=CURSOR_FAR),
+        Binding("i", "zoom(True)", show=False, id="lens.in", tooltip=ZOOM),
+        Binding("o", "zoom(False)", show=False, id="lens.out", tooltip=ZOOM),
+        Binding("z", "whole", show=False, id="lens.whole", tooltip="The whole run again"),
+        Binding("H,shift+left", "pan(-1)", show=False, id="lens.pan_left", tooltip="Pan to the left"),
+        Binding("L,shift+right", "pan(1)", show=False, id="lens.pan_right", tooltip="Pan to the right"),
+        Binding("home", "start", show=False, id="lens.start", tooltip="Pan to the run's start"),
+        Binding("end", "follow", show=False, id="lens.follow", tooltip="Follow what is logged"),
+        Binding(
+            "x", "axis", show=False, id="lens.axis", tooltip="X axis: step, time since the start or of day"
+        ),
+        Binding("y", "log", show=False, id="lens.log", tooltip="Logarithmic y, or linear"),
+        Binding("plus,equals_sign", "smooth(1)", show=False, id="lens.smoother", tooltip=SMOOTH),
+        Binding("minus", "smooth(-1)", show=False, id="lens.rougher", tooltip=SMOOTH),
+        Binding("0", "smooth(0)", show=False, id="lens.raw", tooltip=SMOOTH),
+        Binding("A", "ghosts", show=False, id="lens.ghosts", tooltip="What a resume superseded, or not"),
+    ]
 
     @dataclass
     class Wanted(Message):
@@ -124,7 +125,7 @@ class LensPane(Container, can_focus=True):
     # -- keys ---------------------------------------------------------------------------------------
 
     def action_zoom(self, closer: bool) -> None:
-        self.zoom(ZOOM if closer else 1 / ZOOM)
+        self.zoom(CLOSER if closer else 1 / CLOSER)
 
     def action_pan(self, direction: int) -> None:
         self.pan(direction * PAN)
