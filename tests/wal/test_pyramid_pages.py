@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -287,3 +288,10 @@ def test_the_shift_follows_the_smallest_gap_of_the_first_records() -> None:
     assert shift_of([0, 1_048_576, 3_000_000]) == 6
     assert shift_of([*range(0, 64 * 600, 600), 601]) == 3
     assert shift_of([0, 2**62]) == 19
+
+
+def test_a_signalling_nan_is_a_nan_and_no_warning() -> None:
+    signalling = np.frombuffer(struct.pack("<Q", 0x7FF0_0000_0000_0001), dtype=np.float64)
+    batch = batch_of([(0, 1, 0.0)])
+    (found,) = from_points(dataclasses.replace(batch, value=signalling), 0).n_nan
+    assert found == 1

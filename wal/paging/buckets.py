@@ -156,7 +156,8 @@ def singles(batch: Batch, number: NDArray[np.int64]) -> Buckets:
     one, none = np.ones(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     nan = pinf = ninf = none
     finite = np.isfinite(value)
-    total = value + 0.0  # a sum starts from 0.0: that of -0.0 alone is 0.0
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        total = value + 0.0  # a sum starts from 0.0: that of -0.0 alone is 0.0
     if not finite.all():
         nan, pinf, ninf = (
             mask.astype(np.int64) for mask in (np.isnan(value), value == np.inf, value == -np.inf)
