@@ -367,7 +367,8 @@ def test_curves_in_the_list_are_read_again_only_when_they_changed(
 
     def counted(cql: str, parameters: Any) -> Any:
         listed = list(parameters)
-        asked.append(len(listed))
+        if "curves" in cql:
+            asked.append(len(listed))
         return read_many(cql, listed)
 
     monkeypatch.setattr(store.session, "read_many", counted)
