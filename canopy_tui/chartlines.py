@@ -155,7 +155,8 @@ def _notes(drawn: Plot | None, glyphs: Glyphs) -> Line:
 
 def footer_line(drawn: Plot, width: int, glyphs: Glyphs, unicode: bool = True) -> Line:
     """``1,048,576 points → 320 columns, 0 extremes hidden`` and the legend of what is not shipped."""
-    text = drawn.footer if unicode else drawn.footer.replace("→", "->")
+    text = drawn.footer_in(width - 1)  # "->" is a cell wider
+    text = text if unicode else text.replace("→", "->")
     left = Piece(text, "muted")
     legend: Line = []
     if drawn.unshipped:

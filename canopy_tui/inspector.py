@@ -161,7 +161,9 @@ def in_order(metrics: Mapping[str, MetricRow], main: str | None) -> list[MetricR
 
 
 def exit_code_of(detail: RunDetail) -> int | None:
-    """The exit code that a failed run ended with."""
+    """The exit code that a failed run ended with; an attempt that a resume went on from says nothing."""
+    if detail.row.state is not RunState.FAILED:
+        return None
     return next((stream.exit_code for stream in reversed(detail.streams) if stream.exit_code), None)
 
 

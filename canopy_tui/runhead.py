@@ -5,6 +5,7 @@ from __future__ import annotations
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.filtering import duration_ns, last_sign_ns, sync_word
+from canopy_tui.inspector import exit_code_of
 from canopy_tui.listing import BAD_STATES, Piece, is_bad, run_name, state_text
 from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunRow, RunState
@@ -147,5 +148,5 @@ def _shipping(row: RunRow, glyphs: Glyphs) -> Item:
 
 
 def _exit(detail: RunDetail) -> list[Item]:
-    code = next((stream.exit_code for stream in reversed(detail.streams) if stream.exit_code), None)
+    code = exit_code_of(detail)
     return [(Piece(f"exit code {code}", "bad"),)] if code else []

@@ -159,8 +159,15 @@ class Plot:
     @property
     def footer(self) -> str:
         """``1,048,576 points → 320 columns, 0 extremes hidden``, and the notes."""
+        return self._footer(with_total=True)
+
+    def footer_in(self, width: int) -> str:
+        """The footer; where ``width`` cells do not hold it, without how many points there are beyond."""
+        return self.footer if len(self.footer) <= width else self._footer(with_total=False)
+
+    def _footer(self, *, with_total: bool) -> str:
         points = plural(self.points, "point")
-        if self.of_points > self.points:
+        if with_total and self.of_points > self.points:
             points = f"{count(self.points)} of {plural(self.of_points, 'point')}"
         fidelity = f"{points} → {plural(self.columns, 'column')}, {plural(self.hidden, 'extreme')} hidden"
         return ", ".join((fidelity, *self.notes))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 class TabLine(Widget):
     """``1 Charts  2 Config``, and on the right words about what the open one shows: as many of ``notes`` as
-    there is room for, the first of them in any case."""
+    there is room for, the first of them in any case, if need be up to its comma."""
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-line--open", *TONE_CLASSES}
@@ -49,7 +49,7 @@ class TabLine(Widget):
         self._names = tuple(names)
 
     def _labels(self) -> list[str]:
-        loose = sum(len(name) + 5 for name in self._names) + fmt.cells(self._note(0))
+        loose = sum(len(name) + 5 for name in self._names) + fmt.cells("".join(self.notes[:1]))
         gap = "   " if loose <= self.content_size.width else " "
         return [f"{place} {name}{gap}" for place, name in enumerate(self._names, start=1)]
 
@@ -57,7 +57,8 @@ class TabLine(Widget):
         shown = list(self.notes)
         while len(shown) > 1 and fmt.cells(" · ".join(shown)) > room:
             shown.pop()
-        return " · ".join(shown)
+        note = " · ".join(shown)
+        return note if fmt.cells(note) <= room else note.partition(", ")[0]
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
         width = self.content_size.width

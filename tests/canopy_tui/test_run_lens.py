@@ -283,3 +283,15 @@ async def test_the_help_names_all_of_it(writer: LogWriter, run_id: UUID) -> None
             "The wheel zooms",
         ):
             assert words in text
+
+
+async def test_an_attempt_that_was_resumed_has_no_exit_code_to_show(writer: LogWriter, run_id: UUID) -> None:
+    writer.resume(NAME)
+    more(writer, 5)
+    app = app_on(writer, open_run=run_id, view=View())
+    async with app.run_test(size=NORMAL) as pilot:
+        await opened(pilot)
+        assert "running" in lines_of(app)[0]
+        assert "exit code" not in text_of(app)
+        writer.end(NAME, "failed", 3)
+        await until(pilot, lambda: "exit code 3" in text_of(app))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -183,6 +184,15 @@ def test_the_footer_has_the_legend() -> None:
     assert text_of([footer_line(drawn, 80, BRAILLE)]).endswith("┅┅ not shipped yet")
     assert text_of([footer_line(drawn, 80, ASCII, unicode=False)]).isascii()
     assert {cells(text_of([line])) for line in plot_lines(drawn)} == {58}
+
+
+def test_a_narrow_footer_leaves_out_how_many_points_there_are_beyond() -> None:
+    part = replace(series_of(range(1000), range(1000), 100), points=50_000)
+    drawn = plot([Curve(part)], 58, 10)
+    wide, narrow = (text_of([footer_line(drawn, width, BRAILLE)]) for width in (80, 50))
+    assert wide.startswith("1,000 of 50,000 points → ")
+    assert narrow.startswith("1,000 points → ")
+    assert narrow.rstrip().endswith("0 extremes hidden")
 
 
 # -- lists ------------------------------------------------------------------------------------------

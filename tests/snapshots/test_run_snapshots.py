@@ -6,21 +6,18 @@ Look at each picture before updating it: ``pytest tests/snapshots --snapshot-upd
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 from helpers.onerun import RECORDS, acknowledge, grow, write_run
+from helpers.pictures import NARROW, NORMAL, WIDE, Snapshot, shoot
 from helpers.screenlogs import LogWriter, falling
-from helpers.screens import app_on, app_over, settled, text_of, until
+from helpers.screens import app_on, app_over
 from helpers.syncing import ship_what_is_there
-from textual.pilot import Pilot
 
 from canopy_tui.app import CanopyApp
-from canopy_tui.screens.run import RunScreen
-from canopy_tui.widgets.chart import Chart
 from wal.link import Target
 from wal.merged import MergedSource
 from wal.settings import Settings
@@ -28,10 +25,7 @@ from wal.source import Connection
 
 pytestmark = pytest.mark.usefixtures("utc")
 
-WIDE, NORMAL, NARROW = (120, 40), (80, 24), (50, 20)
 NAME = "cascade-7"
-
-Snapshot = Callable[..., bool]
 
 
 @pytest.fixture
@@ -39,31 +33,6 @@ def writer(tmp_path: Path) -> Iterator[LogWriter]:
     writer = LogWriter(tmp_path / "log")
     yield writer
     writer.close()
-
-
-def after(*keys: str, says: str = "") -> Callable[[Pilot[Any]], Awaitable[None]]:
-    """Wait for the charts, press keys, wait for what they show."""
-
-    async def run_before(pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: _drawn(pilot.app))
-        for key in keys:
-            await pilot.press(key)
-            await settled(pilot)
-        await until(pilot, lambda: says in text_of(pilot.app))
-        await settled(pilot)
-
-    return run_before
-
-
-def _drawn(app: CanopyApp) -> bool:
-    if not isinstance(app.screen, RunScreen):
-        return False
-    charts = [chart for chart in app.screen.query(Chart) if chart.display and chart.visible]
-    return all(chart.view is not None and chart.view.plot is not None for chart in charts) and bool(charts)
-
-
-def shoot(snapshot: Snapshot, app: CanopyApp, size: tuple[int, int], *keys: str, says: str = "") -> None:
-    assert snapshot(app, terminal_size=size, run_before=after(*keys, says=says))
 
 
 @pytest.mark.parametrize("size", [WIDE, NORMAL, NARROW], ids=["120x40", "80x24", "50x20"])
@@ -74,7 +43,7 @@ def test_running(snap_compare: Snapshot, writer: LogWriter, size: tuple[int, int
 
 def test_chart_in_full(snap_compare: Snapshot, writer: LogWriter) -> None:
     """One chart has the whole screen and its footer."""
-    shoot(snap_compare, app_on(writer, open_run=write_run(writer, NAME)), WIDE, "down", "right", "f",
+    shoot(snap_compare, app_on(writer, open_run=write_run(writer, NAME)), WIDE, "down", "tab", "f",
           says="points → ")  # fmt: skip
 
 
