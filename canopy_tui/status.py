@@ -16,7 +16,7 @@ def status_lines(status: StoreStatus, now_ns: int, width: int, failure: str = ""
 
     ``failure`` is why the last read of the screen failed.
     """
-    said, kept = _connection(status, now_ns), _kept(status)
+    said, kept = _connection(status, now_ns), _kept(status, now_ns)
     if failure:
         said = [Piece("not up to date", "bad"), Piece(f" · {fmt.clean(failure)} · "), *said]
     advice = [Piece(fmt.clean(text), "muted") for text in (status.remedy, _why(status)) if text]
@@ -63,11 +63,16 @@ def _why(status: StoreStatus) -> str:
     return "" if said else status.detail
 
 
-def _kept(status: StoreStatus) -> list[Piece]:
-    """What is not in Cassandra is not lost: it says where it is."""
-    if not status.unshipped or status.connection not in (Connection.OFFLINE, Connection.TROUBLE):
+def _kept(status: StoreStatus, now_ns: int) -> list[Piece]:
+    """While Cassandra is away: what is not in it is not lost, and how old what it said is."""
+    if status.connection not in (Connection.OFFLINE, Connection.TROUBLE):
         return []
-    return [Piece(f" · {fmt.plural(status.unshipped, 'record')} safe on disk")]
+    kept: list[Piece] = []
+    if status.unshipped:
+        kept.append(Piece(f" · {fmt.plural(status.unshipped, 'record')} safe on disk"))
+    if status.as_of_ns:
+        kept.append(Piece(f" · other hosts as of {clock(status.as_of_ns, now_ns)}"))
+    return kept
 
 
 def clock(ns: int, now_ns: int) -> str:

@@ -19,6 +19,7 @@ from canopy_tui.charts.parts import Curve, Mark, MarkKind, Part, Phase, Plot, Ro
 from canopy_tui.charts.raster import Raster, rasterise
 from canopy_tui.charts.ruler import CELLS_PER_LABEL, label_line, ruler, ticks_of
 from canopy_tui.charts.scale import Scale, all_positive, robust_scale
+from canopy_tui.charts.timeticks import moment
 from canopy_tui.format import count, number, right
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def plot(
         marks=frozenset(kind for _, kind in over.marks),
         readings=() if cursor is None else readings(curves, axis, cursor),
         cursor_labels=() if cursor is None else _labels_at(axis, cursor, marks, phases, glyphs),
-        notes=_notes(curves, log, sketch, smoothing),
+        notes=_notes(curves, log, sketch, smoothing, zone),
     )
 
 
@@ -299,8 +300,13 @@ def _labels_at(
     return tuple(label for label in here if label)
 
 
-def _notes(curves: Sequence[Curve], log: bool, sketch: _Sketch, smoothing: float) -> tuple[str, ...]:
+def _notes(
+    curves: Sequence[Curve], log: bool, sketch: _Sketch, smoothing: float, zone: tzinfo | None
+) -> tuple[str, ...]:
     notes: list[str] = []
+    old = [one.as_of_ns for one in _series(curves) if one.as_of_ns]
+    if old:
+        notes.append(f"as of {moment(min(old) // 1_000, zone)}")
     if log and sketch.scale is not None and not sketch.scale.log:
         notes.append("linear: a log scale needs values above 0")
     if smoothing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC
 from itertools import combinations
 from uuid import UUID, uuid5
 
@@ -349,3 +350,9 @@ def test_a_run_has_its_colour_everywhere_and_shares_it_only_when_there_are_too_m
     assert eight[runs[0]] is run_tint(runs[0])
     every = list(run_tints(runs).values())
     assert max(every.count(tint) for tint in RUN_TINTS) == 3
+
+
+def test_the_footer_dates_what_is_shown_of_a_cassandra_that_is_away() -> None:
+    kept = replace(series_of(range(100), range(100), 100), as_of_ns=1_790_000_000 * 10**9)
+    drawn = draw(Curve(series_of(range(100), range(100), 100)), Curve(kept), zone=UTC)
+    assert drawn.footer.endswith(", as of Sep 21 14:13:20")

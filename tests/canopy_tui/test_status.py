@@ -40,6 +40,11 @@ def test_a_day_ago_carries_its_date() -> None:
     assert "offline since 18 Sep 14:13" in said(status)
 
 
+def test_while_cassandra_is_away_it_is_said_how_old_its_last_word_is() -> None:
+    status = StoreStatus(Connection.OFFLINE, unshipped=88, as_of_ns=NOW_NS - 600 * 10**9)
+    assert said(status) == "Cassandra offline · 88 records safe on disk · other hosts as of 14:03"
+
+
 def test_a_failure_comes_first() -> None:
     assert said(StoreStatus(Connection.UP), failure="the disk is gone").startswith(
         "not up to date · the disk is gone · Cassandra up"
