@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from wal.link import Link, Target
 from wal.settings import Settings
@@ -257,7 +256,7 @@ class Syncer:
             self._damaged_at = now + DAMAGED_S
             self.backlog.try_damaged(now_ns)
             self.pager.try_again()
-            self.doubts.try_again(self._exists)
+            self.doubts.try_again(self.backlog.holds)
         if self.backlog.all_seen:
             quiet = now - self._grew_at >= QUIET_AFTER_S
             slowly = QUIET_LOOK_S if self.backlog.live else IDLE_LOOK_S
@@ -274,10 +273,6 @@ class Syncer:
         self._remembered[remembered.stream_id] = remembered
         self.backlog.crashed.add(crashed)
         return remembered
-
-    def _exists(self, stream_id: UUID, segment: int) -> bool:
-        """Whether a segment is still in the log directory. Looks at every run: for what is rarely asked."""
-        return any(self.log_dir.glob(f"*/{stream_id}/{segment:06d}.db"))
 
     # -- replies -------------------------------------------------------------------------------------
 
@@ -374,23 +369,12 @@ class Syncer:
 
     def _count(self) -> Outcome:
         waiting, damaged, again = self.backlog.waiting, self.backlog.damaged, self.doubts.waiting
-        told = all(
-            self.announcer.told(stream) or bool(stream.problems)
-            for stream in self.backlog.streams.values()
-            if stream.ended
-        )
-        shipped = waiting <= damaged and not again and told
+        shipped = waiting <= damaged and not again and self.announcer.all_told
         drained = shipped and self.keeper.done and self.backlog.all_seen
         connection = self._status.update(
-            self.link,
-            waiting=waiting,
-            again=again,
-            stored=self.stored,
-            rejected=self.rejected,
-            problems=self.backlog.problems + self.pager.problems,
-            unpaged=self.pager.unpaged,
-            drained=drained,
-        )
+            self.link, waiting=waiting, again=again, stored=self.stored, rejected=self.rejected,
+            problems=self.backlog.problems + self.pager.problems, unpaged=self.pager.unpaged, drained=drained,
+        )  # fmt: skip
         return Outcome(
             waiting=waiting,
             damaged=damaged,

@@ -349,6 +349,12 @@ class Announcer:
             return known.acked.count
         return entry.last_seq if entry.stream_id in self._backlog.shipped else 0
 
+    @property
+    def all_told(self) -> bool:
+        """Whether everything is said of every stream that ended, but for those that cannot be read."""
+        ended = (stream for stream in self._backlog.streams.values() if stream.ended)
+        return all(self.told(stream) or bool(stream.problems) for stream in ended)
+
     # -- the end -------------------------------------------------------------------------------------
 
     def told(self, stream: Stream) -> bool:

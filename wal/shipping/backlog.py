@@ -84,6 +84,10 @@ class Backlog:
         """A sentence per segment that cannot be read."""
         return [text for stream in self.streams.values() for text in stream.problems.values()]
 
+    def holds(self, stream_id: UUID, segment: int) -> bool:
+        """Whether a segment is still in the log directory. Looks at every run: for what is rarely asked."""
+        return any(self.log_dir.glob(f"*/{stream_id}/{segment:06d}.db"))
+
     # -- finding -------------------------------------------------------------------------------------
 
     def find(self, now_ns: int) -> Iterator[tuple[UUID, UUID, Path]]:
