@@ -235,7 +235,7 @@ def test_too_little_memory(tmp_path: Path) -> None:
 def test_a_port_taken_behind_its_back(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         error = dies(tmp_path, storage_port=other.getsockname()[1])
-    assert "ended while it started: a port of it was taken by another program." in error.sentence
+    assert "ended while it started: a port of it was taken by another program meanwhile" in error.sentence
 
 
 def test_data_of_a_newer_version(tmp_path: Path) -> None:
