@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wal.paging.levels import BASE_LEVEL, page_range
 from wal.paging.pages import MAX_EXPONENT, Page
 from wal.segments.segment import reading
 
@@ -342,44 +341,3 @@ def pages_to_ship(stream_dir: Path, coarse: bool, after: ShipKey, limit: int) ->
             (coarse, *after, limit),
         )
         return ToShip(identity, state, [ShippedPage(*row) for row in rows])
-
-
-@dataclass(frozen=True, slots=True)
-class PagesRead:
-    """Pages of one metric and level as of one moment. ``level`` is the one asked for, or the top if that is
-    lower; 0 when the metric has none. ``pages`` are (page number, bytes), ascending."""
-
-    state: PageState
-    level: int
-    pages: tuple[tuple[int, bytes], ...]
-
-
-def read_pages(
-    stream_dir: Path, metric: str, exponent: int, first_step: int, last_step: int
-) -> PagesRead | None:
-    """The pages of the largest level with buckets of at most ``8^exponent`` steps that hold these steps.
-
-    None when there are no pages at all, or only ones too coarse: records are to be read then. Raises like
-    :func:`read_state`.
-    """
-    path = stream_dir / PAGES_FILE
-    if not path.exists():
-        return None
-    with reading(path) as connection:
-        state = _state(connection)
-        if state is None or exponent - state.shift < BASE_LEVEL:
-            return None
-        found = connection.execute(
-            "SELECT id, (SELECT max(level) FROM page WHERE metric = metric.id) FROM metric WHERE name = ?",
-            (metric,),
-        ).fetchone()
-        if found is None or found[1] is None:
-            return PagesRead(state, 0, ())
-        level = min(exponent - state.shift, found[1])
-        first, last = page_range(first_step, last_step, state.shift + level)
-        rows: Iterator[tuple[int, bytes]] = connection.execute(
-            "SELECT number, body FROM page"
-            " WHERE metric = ? AND level = ? AND number BETWEEN ? AND ? ORDER BY number",
-            (found[0], level, first, last),
-        )
-        return PagesRead(state, level, tuple(rows))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from wal.paging.pagefile import COARSE_LEVEL
 from wal.paging.pages import PAGE_BITS, decode
 from wal.pyramid import TAIL_RECORDS
 from wal.reading.drawing import Newest, Parts, Whole
+from wal.reading.knownpages import KnownPages, is_in, known_of, replaced
 from wal.reading.points import join, no_points
 
 if TYPE_CHECKING:
@@ -30,12 +31,19 @@ if TYPE_CHECKING:
 SPAN_BYTES = 8
 """Per bucket and array; a decoded bucket is 21 of them."""
 
+ZOOMS_KEPT = 4
+"""Answers of single points that are kept: a chart is drawn anew without its zoom having moved."""
+
 JOINED_RECORDS = 64
 """Two ranges of seqs closer than this are read as one: a request costs more than some rows too many."""
 
 
 class TooManyRecords(Exception):
     """Single points of these steps would cost more records than a chart may read."""
+
+
+class NotAtHand(Exception):
+    """What was asked lies with a source that is not to be asked now."""
 
 
 class Pages(Protocol):
@@ -60,14 +68,6 @@ class Pages(Protocol):
         ...
 
 
-class _Known(NamedTuple):
-    """Which pages some buckets came from: the steps that they stand for, and the newest seq in each."""
-
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-    newest: NDArray[np.int64]
-
-
 @dataclass(slots=True)
 class _Span:
     """The buckets of one level in the pages ``first_page`` … ``last_page``, as of ``paged``."""
@@ -83,7 +83,7 @@ class _Read(NamedTuple):
 
     items: Buckets
     width: NDArray[np.int64]
-    known: _Known
+    known: KnownPages
 
 
 @dataclass(slots=True)
@@ -99,9 +99,13 @@ class PageReader:
     """Tells readers apart."""
     read_at_ns: int = 0
     """When it was brought up to date last, where the caller keeps that; 0 for never."""
+    _at_hand_only: bool = False
     _level: int = 0
     _top: Buckets = field(default_factory=no_buckets)
     _spans: dict[int, _Span] = field(default_factory=dict[int, _Span])
+    _singles: OrderedDict[tuple[tuple[int, int], ...], Points] = field(
+        default_factory=OrderedDict["tuple[tuple[int, int], ...]", "Points"]
+    )
     _tail: Points = field(default_factory=no_points)
     _tail_from: int = -1
     _tail_through: int | None = None
@@ -110,7 +114,8 @@ class PageReader:
     @property
     def nbytes(self) -> int:
         buckets = len(self._top) + sum(len(span.buckets) for span in self._spans.values())
-        return SPAN_BYTES * (21 * buckets + 4 * len(self._tail)) + self.source.nbytes
+        points = len(self._tail) + sum(map(len, self._singles.values()))
+        return SPAN_BYTES * (21 * buckets + 4 * points) + self.source.nbytes
 
     @property
     def whole(self) -> Whole | None:
@@ -148,6 +153,7 @@ class PageReader:
         if paged != self.paged:
             if self.paged is None or paged is None or paged.late_seq != self.paged.late_seq:
                 self._spans.clear()
+            self._singles.clear()  # what lies beyond the pages may have been among them
             level, bodies = self.source.top() if paged is not None else (0, ())
             self.paged = paged
             self._level, self._top = level, self._decode(level, bodies)
@@ -180,7 +186,7 @@ class PageReader:
 
     def _make_whole(self) -> Whole | None:
         """Counts and ends, from the top page and the tail."""
-        top, tail = self._top, self._tail_beyond(_known_of(self._top, self._exponent(self._level)))
+        top, tail = self._top, self._tail_beyond(known_of(self._top, self._exponent(self._level)))
         if not len(top) and not len(tail):
             return None
         value = tail.value
@@ -254,14 +260,25 @@ class PageReader:
     # -- a range ------------------------------------------------------------------------------------
 
     def parts(
-        self, first_step: int, last_step: int, exponent: int, most_records: int, cut: int | None = None
-    ) -> Parts:
+        self, first_step: int, last_step: int, exponent: int, most_records: int, cut: int | None = None,
+        *, at_hand_only: bool = False,
+    ) -> Parts:  # fmt: skip
         """What lies in the buckets of ``8^exponent`` steps that touch these steps, in such buckets or finer.
 
         No bucket holds both sides of the step ``cut``, but a base bucket whose points are too many to be
-        read. Raises TooManyRecords when single points are wanted
-        that would take more than ``most_records``.
+        read. Raises TooManyRecords when single points are wanted that would take more than ``most_records``;
+        with ``at_hand_only``, NotAtHand for what was not read before.
         """
+        assert self._whole is not None, "refresh() first"
+        self._at_hand_only = at_hand_only
+        try:
+            return self._parts(first_step, last_step, exponent, most_records, cut)
+        finally:
+            self._at_hand_only = False
+
+    def _parts(
+        self, first_step: int, last_step: int, exponent: int, most_records: int, cut: int | None
+    ) -> Parts:
         assert self._whole is not None, "refresh() first"
         bits = FAN_OUT_BITS * exponent
         low, high = first_step >> bits << bits, ((last_step >> bits) + 1 << bits) - 1
@@ -285,7 +302,7 @@ class PageReader:
         exponent = self._exponent(level)
         found = self._buckets(level, low, high)
         bits = FAN_OUT_BITS * exponent
-        known = _known_of(found, exponent)
+        known = known_of(found, exponent)
         items = found.pick((found.number >= low >> bits) & (found.number <= high >> bits))
         return _Read(_at_steps(items, exponent), np.full(len(items), 1 << bits, dtype=np.int64), known)
 
@@ -294,7 +311,7 @@ class PageReader:
         it has one."""
         exponent = self._exponent(BASE_LEVEL)
         found = self._buckets(BASE_LEVEL, low, high)
-        known = _known_of(found, exponent)
+        known = known_of(found, exponent)
         bits = FAN_OUT_BITS * exponent
         found = found.pick((found.number >= low >> bits) & (found.number <= high >> bits))
         alone = (found.n == 1) & (found.finite == 1)
@@ -302,7 +319,7 @@ class PageReader:
         batch = _batch(points)
         # Records of these seqs may be of other steps, of points that are here already, or newer than the
         # pages: those are in the tail.
-        batch = batch.pick((batch.step >= low) & (batch.step <= high) & _is_in(batch, known))
+        batch = batch.pick((batch.step >= low) & (batch.step <= high) & is_in(batch, known))
         one = found.pick(alone & ~np.isin(found.first_seq, batch.seq))
         one = one.pick((one.first_step >= low) & (one.first_step <= high))
         items = concatenate((one.renumbered(one.first_step), singles(batch, batch.step)))
@@ -323,7 +340,17 @@ class PageReader:
                 ranges.append([first, last])
         if most_records is not None and sum(last - first + 1 for first, last in ranges) > most_records:
             raise TooManyRecords
-        return self.source.points([(first, last) for first, last in ranges]) if ranges else no_points()
+        if not ranges:
+            return no_points()
+        key = tuple((first, last) for first, last in ranges)
+        points = self._singles.get(key)
+        if points is None:
+            if self._at_hand_only:
+                raise NotAtHand
+            points = self._singles[key] = self.source.points(key)
+            while len(self._singles) > ZOOMS_KEPT:
+                self._singles.popitem(last=False)
+        return points
 
     def _split(self, read: _Read, level: int, cut: int, most_records: int) -> _Read:
         """The same with the bucket that holds steps on both sides of ``cut`` taken apart."""
@@ -343,12 +370,12 @@ class PageReader:
         before, after = read.items.number < start, read.items.number > start
         items = concatenate((read.items.pick(before), inner.items, read.items.pick(after)))
         width = np.concatenate((read.width[before], inner.width, read.width[after]))
-        return _Read(items, width, _replaced(read.known, inner.known, start, end))
+        return _Read(items, width, replaced(read.known, inner.known, start, end))
 
-    def _tail_beyond(self, known: _Known) -> Batch:
+    def _tail_beyond(self, known: KnownPages) -> Batch:
         """The tail's points that are in none of these pages."""
         tail = _batch(self._tail)
-        return tail.pick(~_is_in(tail, known))
+        return tail.pick(~is_in(tail, known))
 
     # -- pages --------------------------------------------------------------------------------------
 
@@ -363,7 +390,7 @@ class PageReader:
         first, last = page_range(low, high, self._exponent(level))
         span = self._spans.get(level)
         if span is None or first > span.last_page + 1 or last < span.first_page - 1:
-            buckets = self._decode(level, self.source.pages(level, first, last))
+            buckets = self._pages(level, first, last)
             span = _Span(self.paged, first, last, buckets)
         else:
             self._extend(span, level, first, last)
@@ -375,18 +402,23 @@ class PageReader:
         """Have at least these pages in the span, and its last one as it is now."""
         assert self.paged is not None, "only called with pages"
         if span.paged != self.paged:
-            known = _known_of(span.buckets, self._exponent(level))
+            known = known_of(span.buckets, self._exponent(level))
             pages = span.buckets.number >> PAGE_BITS
             # Pages beyond what was acknowledged may have come without their neighbours.
             whole = np.flatnonzero(known.newest <= span.paged.fine_seq)
             old = int(pages[starts_of(pages)][whole[-1]]) if len(whole) else span.first_page
             span.buckets, span.last_page, span.paged = span.buckets.pick(pages < old), old - 1, self.paged
         if first < span.first_page:
-            before = self._decode(level, self.source.pages(level, first, span.first_page - 1))
+            before = self._pages(level, first, span.first_page - 1)
             span.buckets, span.first_page = concatenate((before, span.buckets)), first
         if last > span.last_page:
-            after = self._decode(level, self.source.pages(level, span.last_page + 1, last))
+            after = self._pages(level, span.last_page + 1, last)
             span.buckets, span.last_page = concatenate((span.buckets, after)), last
+
+    def _pages(self, level: int, first: int, last: int) -> Buckets:
+        if self._at_hand_only:
+            raise NotAtHand
+        return self._decode(level, self.source.pages(level, first, last))
 
     def _decode(self, level: int, bodies: Sequence[PageBody]) -> Buckets:
         return decode([(0, number, body) for number, body in bodies], self._exponent(level))
@@ -394,7 +426,7 @@ class PageReader:
 
 def _nothing() -> _Read:
     none = np.zeros(0, dtype=np.int64)
-    return _Read(no_buckets(), none, _Known(none, none, none))
+    return _Read(no_buckets(), none, KnownPages(none, none, none))
 
 
 def _batch(points: Points) -> Batch:
@@ -402,90 +434,6 @@ def _batch(points: Points) -> Batch:
     return Batch(none, points.seq, points.step, points.ts // 1_000, points.value)
 
 
-def _is_in(batch: Batch, known: _Known) -> NDArray[np.bool_]:
-    """Which points the pages hold: each is in the page of its step, unless it is newer than all there."""
-    if not len(known.first):
-        return np.zeros(len(batch), dtype=np.bool_)
-    at = np.searchsorted(known.first, batch.step, side="right") - 1
-    return (at >= 0) & (batch.step <= known.last[at]) & (batch.seq <= known.newest[at])
-
-
 def _at_steps(buckets: Buckets, exponent: int) -> Buckets:
     """Numbered by the first step that each may hold."""
     return buckets.renumbered(buckets.number << np.int64(FAN_OUT_BITS * exponent))
-
-
-def _known_of(buckets: Buckets, exponent: int) -> _Known:
-    """The pages of whole pages' buckets."""
-    if not len(buckets):
-        return _nothing().known
-    page = buckets.number >> PAGE_BITS
-    starts = starts_of(page)
-    bits = np.int64(FAN_OUT_BITS * exponent + PAGE_BITS)
-    if bits > 62:  # 64 buckets of 8^20 steps are more than all steps there are
-        lowest, highest = -(1 << 63), (1 << 63) - 1
-        first = np.where(page[starts] < 0, lowest, 0)
-        last = np.where(page[starts] < 0, -1, highest)
-    else:
-        first = page[starts] << bits
-        last = first + ((1 << int(bits)) - 1)
-    return _Known(first, last, np.maximum.reduceat(buckets.last_seq, starts))
-
-
-def _replaced(known: _Known, inner: _Known, start: int, end: int) -> _Known:
-    """``known`` with the steps ``start`` … ``end`` as ``inner`` knows them."""
-    rows = list(zip(*(column.tolist() for column in known), strict=True))
-    made: list[tuple[int, int, int]] = []
-    for first, last, newest in rows:
-        if last < start or first > end:
-            made.append((first, last, newest))
-            continue
-        if first < start:
-            made.append((first, start - 1, newest))
-        if last > end:
-            made.append((end + 1, last, newest))
-    for first, last, newest in zip(*(column.tolist() for column in inner), strict=True):
-        if last >= start and first <= end:
-            made.append((max(first, start), min(last, end), newest))
-    made.sort()
-    columns = np.array(made, dtype=np.int64).reshape(-1, 3)
-    return _Known(columns[:, 0], columns[:, 1], columns[:, 2])
-
-
-class ReaderCache:
-    """Readers by key, the least recently used let go of beyond ``limit_bytes``."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._readers: OrderedDict[tuple[Any, ...], PageReader] = OrderedDict()
-        self._guard = threading.Lock()
-
-    def get(self, key: tuple[Any, ...], make: Callable[[], PageReader]) -> PageReader:
-        """The reader of ``key``, now the most recently used; made if there is none."""
-        with self._guard:
-            reader = self._readers.get(key)
-            if reader is None:
-                reader = self._readers[key] = make()
-            self._readers.move_to_end(key)
-            return reader
-
-    def trim(self) -> None:
-        """Let go of what is beyond the bound; the reader used last always stays."""
-        with self._guard:
-            total = sum(reader.nbytes for reader in self._readers.values())
-            while total > self._limit_bytes and len(self._readers) > 1:
-                _, reader = self._readers.popitem(last=False)
-                total -= reader.nbytes
-
-    def clear(self) -> None:
-        with self._guard:
-            self._readers.clear()
-
-    def readers(self) -> dict[tuple[Any, ...], PageReader]:
-        with self._guard:
-            return dict(self._readers)
-
-    @property
-    def nbytes(self) -> int:
-        with self._guard:
-            return sum(reader.nbytes for reader in self._readers.values())

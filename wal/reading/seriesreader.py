@@ -23,6 +23,7 @@ from wal.reading.pointreader import PointReader, StreamView
 from wal.reading.streampages import PagedMetric, StreamPages
 from wal.reading.summarising import summary_of
 from wal.source import Points, SourceError
+from wal.summary import CURVE_BUCKETS
 
 if TYPE_CHECKING:
     from wal.local import LocalSource
@@ -118,35 +119,38 @@ class SeriesReader:
         if ask.x.kind == "metric":
             others = {one.view.row.stream_id: one for one in self._look(views, ask.x.metric, deadline)}
 
+        readings = _Readings(deadline)
+
         def make() -> list[Series]:
-            drawing = _Drawing(found, others, ask, start_us, deadline)
-            return drawing.make()
+            return _Drawing(found, others, ask, start_us, readings).make()
 
         lineage = tuple((view.row.after, view.row.first_step) for view in views)
         token = (lineage, *(one.token for one in (*found, *others.values())))
-        return self._once((ask, start_us, *_ids(views)), token, make)
+        return self._once((ask, start_us, *_ids(views)), token, make, readings)
 
     def summary(self, views: Sequence[StreamView], metric: str, wait_s: float) -> MetricSummary | None:
         """The metric over the streams of the lowest rank that has it; None when no stream has."""
         deadline = time.monotonic() + wait_s
         found = self._look(views, metric, deadline)
+        readings = _Readings(deadline)
+
+        def reading(one: Metric) -> Callable[[Steps, int], Parts]:
+            return lambda steps, exponent: readings.read(one, steps, exponent, CURVE_BUCKETS, None)
 
         def make() -> MetricSummary | None:
             total: MetricSummary | None = None
             for one in found:
                 if one.view.row.rank != found[0].view.row.rank:
                     continue
-                summary = summary_of(one.whole, self._reading(one, deadline))
+                summary = summary_of(one.whole, reading(one))
                 if total is None:
                     total = summary
                 else:
                     total.merge(summary)
             return total
 
-        return self._once(("summary", metric, *_ids(views)), tuple(one.token for one in found), make)
-
-    def _reading(self, one: Metric, deadline: float) -> Callable[[Steps, int], Parts]:
-        return lambda steps, exponent: _read(one, steps, exponent, 64, None, deadline)
+        token = tuple(one.token for one in found)
+        return self._once(("summary", metric, *_ids(views)), token, make, readings)
 
     def points(self, view: StreamView, metric: str, after_seq: int, wait_s: float) -> Points:
         """A stream's points after a seq, one by one."""
@@ -166,13 +170,15 @@ class SeriesReader:
         known = {one.view.row.stream_id: one for one in found if one is not None}
         return [known[key] for key in _ids(views) if key in known]
 
-    def _once(self, key: Hashable, token: Hashable, make: Callable[[], T]) -> T:
+    def _once(self, key: Hashable, token: Hashable, make: Callable[[], T], readings: _Readings) -> T:
         """What ``make`` makes, made again only when the token has changed."""
         with self._guard:
             known = self._reduced.get(key)
         if known is not None and known[0] == token:
             return cast("T", known[1])
         made = make()
+        if readings.fell_back:
+            return made
         with self._guard:
             self._reduced[key] = (token, made)
             self._reduced.move_to_end(key)
@@ -185,13 +191,18 @@ class _Drawing:
     """The making of one chart's series."""
 
     def __init__(
-        self, found: Sequence[Metric], others: dict[UUID, Metric], ask: Ask, start_us: int, deadline: float
+        self,
+        found: Sequence[Metric],
+        others: dict[UUID, Metric],
+        ask: Ask,
+        start_us: int,
+        readings: _Readings,
     ) -> None:
         self._found = found
         self._others = others
         self._ask = ask
         self._start_us = start_us
-        self._deadline = deadline
+        self._readings = readings
         self._cuts = superseded_from([one.view.row for one in found])
 
     def make(self) -> list[Series]:
@@ -256,22 +267,29 @@ class _Drawing:
 
     def _read(self, one: Metric, steps: Steps, exponent: int) -> Parts:
         cut = self._cuts.get(one.view.row.stream_id)
-        return _read(one, steps, exponent, self._ask.columns, cut, self._deadline)
+        return self._readings.read(one, steps, exponent, self._ask.columns, cut)
 
 
-def _read(one: Metric, steps: Steps, exponent: int, columns: int, cut: int | None, deadline: float) -> Parts:
-    """The parts, from wherever they can be had. Raises SourceError and TooManyRecords."""
-    try:
-        return one.read(steps, exponent, columns, cut, deadline)
-    except (SourceError, CorruptPage) as error:
-        other = one.instead() if isinstance(one, PagedMetric) else None
-        if other is None:
-            raise (
-                error
-                if isinstance(error, SourceError)
-                else SourceError(f"The pages of this curve are damaged: {error}.")
-            ) from error
-        return _read(other, steps, exponent, columns, cut, deadline)
+class _Readings:
+    """The reading for one answer. ``fell_back``: some of it came from elsewhere than it should, as Cassandra
+    failed in the middle; the answer is not kept then."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.fell_back = False
+
+    def read(self, one: Metric, steps: Steps, exponent: int, columns: int, cut: int | None) -> Parts:
+        """The parts, from wherever they can be had. Raises SourceError and TooManyRecords."""
+        try:
+            return one.read(steps, exponent, columns, cut, self.deadline)
+        except (SourceError, CorruptPage) as error:
+            other = one.instead(error) if isinstance(one, PagedMetric) else None
+            if other is None and isinstance(error, SourceError):
+                raise
+            if other is None:
+                raise SourceError(f"The pages of this curve are damaged: {error}.") from error
+            self.fell_back = True
+            return self.read(other, steps, exponent, columns, cut)
 
 
 def _has_few(view: StreamView) -> bool:

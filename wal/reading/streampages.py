@@ -17,10 +17,11 @@ import numpy as np
 from wal.pyramid import TAIL_RECORDS, CorruptPage
 from wal.reading.drawing import Parts, Whole
 from wal.reading.ownpages import OwnPages
-from wal.reading.pagereader import PageReader, Pages, ReaderCache
+from wal.reading.pagereader import NotAtHand, PageReader, Pages, TooManyRecords
 from wal.reading.pointcache import whole_prefix
 from wal.reading.pointreader import StreamView, pace_in, silence
 from wal.reading.points import no_points
+from wal.reading.readercache import ReaderCache
 from wal.reading.shelvedpages import KeptPages, Place, ShelvedPages
 from wal.source import PageBody, Paged, RunState, SourceError
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 PAGES_BYTES = 48 << 20
 """Decoded pages that are kept: some 300,000 buckets, what a hundred charts show."""
+
+BUSY_S = 0.02
+"""How long a reader that is at work is waited for before its answer is waited for instead."""
 
 LOCAL_RECORDS = 1 << 17
 """Records that single points may cost in the local log, however few columns there are: 50 ms."""
@@ -82,6 +86,10 @@ def _own(reader: PageReader) -> OwnPages:
     return reader.source
 
 
+class StillReading(SourceError):
+    """Cassandra has been asked and takes its time."""
+
+
 class _Behind(Exception):
     """Cassandra's pages do not go as far as the local log's."""
 
@@ -117,23 +125,36 @@ class PagedMetric:
             with self.reader.guard:
                 return self.reader.parts(*steps, exponent, most, cut)
 
-        if self.is_remote and not self.as_of_ns:
+        parts = self._at_hand(steps, exponent, most, cut) if self.is_remote else work()
+        if parts is None:
             key = ("parts", self.reader.serial, steps, exponent, columns, cut)
             parts = self.owner.ask(key, work, deadline)
-        else:
-            parts = work()
         return replace(
             parts,
             unshipped=self._unshipped(parts.items.first_seq, parts.items.last_seq),
             tail_unshipped=self._unshipped(parts.tail.seq, parts.tail.seq),
         )
 
-    def instead(self) -> PagedMetric | None:
-        """The same from elsewhere, after a failure of :meth:`read`: from the log, in the end from its records
-        alone. None when there is nowhere else."""
+    def _at_hand(self, steps: tuple[int, int], exponent: int, most: int, cut: int | None) -> Parts | None:
+        """The parts when all of it was read before; None when Cassandra is to be asked."""
+        guard = self.reader.guard
+        if not guard.acquire(timeout=BUSY_S):  # a question is under way, maybe to a node that hangs
+            return None
+        try:
+            return self.reader.parts(*steps, exponent, most, cut, at_hand_only=True)
+        except NotAtHand:
+            return None
+        finally:
+            guard.release()
+
+    def instead(self, error: Exception) -> PagedMetric | None:
+        """The same from elsewhere, after :meth:`read` failed so: from the log, in the end from its records
+        alone. None when there is nowhere else, or Cassandra just takes its time."""
         inner = _own(self.reader).inner
         if self.view.entry is None:
-            return None if isinstance(inner, KeptPages) else self.owner.kept(self.view, self.metric)
+            if isinstance(inner, KeptPages) or isinstance(error, StillReading):
+                return None
+            return self.owner.kept(self.view, self.metric)
         if not self.is_remote:
             assert isinstance(inner, SourcePages), "the log's readers are made so"
             if inner.ignores_pages:
@@ -229,7 +250,7 @@ class StreamPages:
         reader = self._cache.get(("kept", *place, pages.at_ns), lambda: PageReader(OwnPages(pages)))
         with reader.guard:
             reader.refresh(None)
-        return self._made(view, metric, reader, is_remote=True, as_of_ns=pages.at_ns)
+        return self._made(view, metric, reader, is_remote=False, as_of_ns=pages.at_ns)
 
     def _made(
         self, view: StreamView, metric: str, reader: PageReader, *, is_remote: bool, as_of_ns: int = 0
@@ -293,8 +314,6 @@ class StreamPages:
 
     def ask(self, key: tuple[object, ...], work: Callable[[], Parts], deadline: float) -> Parts:
         """Cassandra's answer in time. Raises SourceError, and TooManyRecords."""
-        from wal.reading.pagereader import TooManyRecords
-
         question = self._question(key, work)
         question.done.wait(max(deadline - time.monotonic(), 0.0))
         if question.done.is_set() and question.error is None:
@@ -302,6 +321,8 @@ class StreamPages:
             return question.answer
         if isinstance(question.error, TooManyRecords):
             raise question.error
+        if question.error is None:
+            raise StillReading(str(silence(question)))
         raise silence(question)
 
     def _question(self, key: tuple[object, ...], work: Callable[[], Any]) -> Question[Any]:
