@@ -274,6 +274,7 @@ def schema(keyspace: str | None) -> None:
 
     Nothing that is there is changed or dropped.
     """
+    from canopy_tui.cli.nocassandra import no_cassandra
     from wal.cassandra import schema as tables
     from wal.cassandra.session import connect
     from wal.paths import log_dir
@@ -286,10 +287,7 @@ def schema(keyspace: str | None) -> None:
         settings = replace(settings, keyspace=parse_keyspace(keyspace))
     endpoint = resolve(settings)
     if endpoint is None:
-        raise click.ClickException(
-            "No Cassandra is configured: start one with 'canopy cassandra up', or name yours in "
-            "conf/cassandra_config.yaml or CASCOR_CASSANDRA_CONTACT_POINTS."
-        )
+        raise no_cassandra()
     session = connect(endpoint, settings)
     try:
         done = tables.create(session, settings)

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from wal.cassandra.cql import Answer, Statement
     from wal.settings import Settings
 
-NO_CASSANDRA = (
-    "no Cassandra is in use: start one with 'canopy cassandra up', or name yours in "
-    "conf/cassandra_config.yaml or CASCOR_CASSANDRA_CONTACT_POINTS."
-)
 WIDEST_CELL = 48
 """Cells of a value in a table on a terminal; ``--wide`` and a pipe get it whole."""
 
@@ -74,6 +70,7 @@ def _pasteable(statement: Statement) -> str:
 
 
 def _execute(statement: str, limit: int, whole: bool) -> None:
+    from canopy_tui.cli.nocassandra import no_cassandra
     from wal.cassandra.cql import NotReadOnly, read_only, run
     from wal.cassandra.session import connect
     from wal.settings import load, resolve
@@ -85,7 +82,7 @@ def _execute(statement: str, limit: int, whole: bool) -> None:
     settings: Settings = load()
     endpoint = resolve(settings)
     if endpoint is None:
-        raise click.ClickException(NO_CASSANDRA)
+        raise no_cassandra()
     session = connect(endpoint, settings, timeout=CONNECT_S)
     try:
         answer = run(session, statement, limit)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from canopy_tui.cli.syncstatus import why
 from canopy_tui.format import count, duration, plural
 
 if TYPE_CHECKING:
@@ -161,8 +162,10 @@ def _conclude(syncer: Syncer, outcome: Outcome, seconds: float) -> int:
         click.echo(f"canopy: {problem}", err=True)
     if not outcome.drained or outcome.waiting:
         left = outcome.waiting + outcome.again
-        why = _why(syncer) or "Run it again to go on."
-        click.echo(f"{plural(syncer.stored, 'record')} shipped, {count(left)} left in the local log. {why}")
+        reason = _why(syncer) or "Run it again to go on."
+        click.echo(
+            f"{plural(syncer.stored, 'record')} shipped, {count(left)} left in the local log. {reason}"
+        )
         return EXIT_BACKLOG
     if outcome.rejected:
         click.echo(
@@ -185,7 +188,7 @@ def _why(syncer: Syncer) -> str:
     target = link.target
     if target is not None and target.endpoint is None:
         if target.detail:
-            return f"{target.detail[0].upper()}{target.detail[1:].rstrip('.')}. {target.remedy}"
+            return why({"detail": target.detail, "remedy": target.remedy})
         return "No Cassandra is configured. Start one with: canopy cassandra up"
     return ""
 
@@ -229,8 +232,9 @@ def _conclude_other(acks: Acks) -> int:
     status = acks.status
     waiting, rejected = int(str(status.get("waiting", 0))), int(str(status.get("rejected", 0)))
     if not status.get("drained") or waiting:
-        why = f"{status.get('detail', '')} {status.get('remedy', '')}".strip()
-        click.echo(f"{plural(waiting, 'record')} left; the syncer in the background goes on. {why}".rstrip())
+        click.echo(
+            f"{plural(waiting, 'record')} left; the syncer in the background goes on. {why(status)}".rstrip()
+        )
         return EXIT_BACKLOG
     if rejected:
         click.echo(f"{plural(rejected, 'record')} refused by the server: canopy sync --status names them.")
@@ -277,9 +281,9 @@ def _narrator(syncer: Syncer, gone: Callable[[], bool]) -> Callable[[Outcome], b
         nonlocal said
         link = syncer.link
         endpoint = link.target.endpoint if link.target is not None else None
-        why = _why(syncer)
-        if why:
-            text = f"{outcome.connection.value}: {why}"
+        reason = _why(syncer)
+        if reason:
+            text = f"{outcome.connection.value}: {reason}"
         elif outcome.drained:
             text = f"up: everything is in Cassandra at {endpoint.label if endpoint else ''}"
         else:

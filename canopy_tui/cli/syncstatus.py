@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from canopy_tui.format import age, clean, count, left, plural, right
+from canopy_tui.format import age, clean, count, duration, left, plural, right
 
 MAX_REJECTED = 20
 """Rejected records that are named; the rest are counted."""
@@ -106,7 +106,7 @@ def lines(view: View, now_ns: int) -> Iterator[str]:
     yield _verdict(view, records, waiting)
     yield f"Log       {view.log_dir}"
     yield f"Syncer    {_syncer(view, now_ns)}"
-    yield f"Cassandra {_cassandra(view)}"
+    yield f"Cassandra {_cassandra(view, now_ns)}"
     shown = [line for line in view.streams if line.waiting or line.problem]
     if shown:
         yield ""
@@ -134,7 +134,7 @@ def _verdict(view: View, records: int, waiting: int) -> str:
     total = f"{plural(records, 'record')} in {plural(len(view.streams), 'stream')}"
     if waiting == 0:
         return f"Everything is shipped: {total}."
-    if waiting == records and not view.status:
+    if waiting == records:
         return f"Nothing is shipped yet: {total}, safe in the local log."
     return f"{count(waiting)} of {total} wait in the local log; the others are shipped."
 
@@ -146,19 +146,31 @@ def _syncer(view: View, now_ns: int) -> str:
             return "none has run"
         return f"none runs; the last one said something {age(now_ns - updated)} ago"
     rate = view.status.get("rate")
-    speed = f", {count(round(rate))} records/s" if isinstance(rate, (int, float)) and rate >= 1 else ""
+    busy = view.status.get("waiting") and isinstance(rate, (int, float)) and rate >= 1
+    speed = f", {count(round(float(str(rate))))} records/s" if busy else ""
     return f"process {view.pid}, version {view.status.get('version', '?')}{speed}"
 
 
-def _cassandra(view: View) -> str:
+def _cassandra(view: View, now_ns: int) -> str:
     if not view.status:
         return "not asked yet"
-    text = str(view.status.get("connection", ""))
+    parts = [str(view.status.get("connection", ""))]
     endpoint = view.status.get("endpoint")
     if endpoint:
-        text += f" · {endpoint}, keyspace {view.status.get('keyspace', '')}"
-    words = " ".join(str(view.status.get(key, "")) for key in ("detail", "remedy")).strip()
-    return clean(f"{text} · {words}" if words else text, 1000)
+        parts.append(f"{endpoint}, keyspace {view.status.get('keyspace', '')}")
+    parts += [str(view.status[key]) for key in ("detail", "remedy") if view.status.get(key)]
+    retry_ns = view.status.get("next_retry_ns")
+    if view.pid is not None and isinstance(retry_ns, int) and retry_ns > now_ns:
+        parts.append(f"asked again in {duration(retry_ns - now_ns)}; canopy sync --once asks now")
+    return clean(" · ".join(parts), 1000)
+
+
+def why(status: Mapping[str, object]) -> str:
+    """What is wrong with Cassandra and what to do, as sentences; empty when nothing is."""
+    detail, remedy = str(status.get("detail") or ""), str(status.get("remedy") or "")
+    if detail:
+        detail = f"{detail[0].upper()}{detail[1:].rstrip('.')}."
+    return f"{detail} {remedy}".strip()
 
 
 def _problems(view: View) -> list[str]:

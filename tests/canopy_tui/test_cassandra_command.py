@@ -161,6 +161,13 @@ def test_without_a_node() -> None:
     assert "start one with 'canopy cassandra up'" in result.stderr
 
 
+def test_a_node_that_is_stopped_is_named_where_a_cassandra_is_asked_for() -> None:
+    write_record(record(state="down", detail="killed"))
+    assert run("schema").stderr == (
+        "Error: The managed node is stopped (killed). Start it with: canopy cassandra up\n"
+    )
+
+
 def test_a_node_that_failed() -> None:
     write_record(record(state="failed", detail="memory ran out"))
     result = run("status")

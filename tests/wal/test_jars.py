@@ -166,7 +166,7 @@ def test_a_repository_in_trouble_is_asked_again(server: Repository, tmp_path: Pa
     server.refusals = [503, 429]
     get(server, tmp_path, jar)
     server.refusals = [503] * 10
-    with pytest.raises(NodeError, match=r"cannot be downloaded \(503 Service Unavailable\)"):
+    with pytest.raises(NodeError, match=r"downloaded from 127\.0\.0\.1:\d+ \(503 Service Unavailable\)"):
         get(server, tmp_path / "other", jar)
 
 
@@ -178,7 +178,7 @@ def test_no_network_keeps_what_came(server: Repository, tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(
             NodeError,
-            match=r"cannot be downloaded \(Connection refused\): check the network, .*; 2 of 4 MB are kept\.",
+            match=r"from 127\.0\.0\.1:\d+ \(Connection refused\): check the network, .*2 of 4 MB are kept\.",
         ) as caught:
             fetch_jars([first, second], repository=url, cache=tmp_path, progress=Reported())
     assert "\n" not in str(caught.value)
@@ -216,6 +216,9 @@ def test_repository_is_the_resolvers_unless_told_otherwise(monkeypatch: pytest.M
     assert jars.repository_url() == MAVEN_CENTRAL_URL
     monkeypatch.setenv("CANOPY_MAVEN_REPOSITORY", "http://127.0.0.1:1/maven")
     assert jars.repository_url() == "http://127.0.0.1:1/maven"
+    monkeypatch.setenv("CANOPY_MAVEN_REPOSITORY", "nonsense")
+    with pytest.raises(NodeError, match="must begin with https:// or http://, not 'nonsense'"):
+        jars.repository_url()
 
 
 def test_without_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:

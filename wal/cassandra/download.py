@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -58,6 +59,7 @@ class Download:
     ) -> None:
         self.jar = jar
         self.url = f"{repository.rstrip('/')}/{jar.path}"
+        self._host = urlsplit(repository).netloc
         self.target = folder / jar.path
         self.part = self.target.with_name(self.target.name + ".part")
         self._session = session
@@ -97,7 +99,8 @@ class Download:
                 failures = 0
             elif failures == len(BACKOFF_SECONDS):
                 raise NodeError(
-                    f"Cassandra's jars cannot be downloaded ({reason}): check the network, then try again."
+                    f"Cassandra's jars cannot be downloaded from {self._host} ({reason}): check the network, "
+                    "or name another repository in CANOPY_MAVEN_REPOSITORY, then try again."
                 )
             else:
                 self._stop.wait(BACKOFF_SECONDS[failures])

@@ -71,6 +71,8 @@ def fetch_jars(
 def repository_url() -> str:
     """``$CANOPY_MAVEN_REPOSITORY``, else the one that jgo, the resolver, uses. Raises NodeError."""
     if chosen := os.environ.get("CANOPY_MAVEN_REPOSITORY"):
+        if not chosen.startswith(("http://", "https://")):
+            raise NodeError(f"CANOPY_MAVEN_REPOSITORY must begin with https:// or http://, not {chosen!r}.")
         return chosen
     try:
         from jgo.constants import MAVEN_CENTRAL_URL
