@@ -24,6 +24,9 @@ LOCK_NAME = "lock"
 _FLOCK_FIRST = sys.platform.startswith("linux")
 _FLOCK = struct.Struct("hhqqi4x" if _FLOCK_FIRST else "qqihh")
 
+_DEADMAN_BYTE = 128
+"""UNIX_SHM_DMS in SQLite's os_unix.c: who finds it unlocked is the first, and starts a new ``-shm``."""
+
 _own_locks: set[str] = set()
 
 
@@ -91,8 +94,27 @@ def lock_holder(path: Path) -> int | None:
     return None if kind == fcntl.F_UNLCK else pid
 
 
-def _pack_flock(kind: int) -> bytes:
-    fields = (kind, os.SEEK_SET, 0, 1, 0) if _FLOCK_FIRST else (0, 1, 0, kind, os.SEEK_SET)
+def hold_wal_index(shm: Path) -> int:
+    """Make the ``-shm`` of a file that is going to be written, and keep other processes from emptying it; the
+    descriptor that does comes back, to be closed after the connection.
+
+    SQLite keeps them from it by a lock on one byte, which the kernel drops when anything in this process
+    closes the file, say a script that copies its log directory. The next reader would then take itself for
+    the first and truncate what is mapped here: records are lost, or the process dies of SIGBUS (seen). A lock
+    of the open file description on the same byte is dropped by nothing but its own descriptor. Only Linux has
+    such locks; where there are none, nothing is held. Raises OSError when the file cannot be made.
+    """
+    descriptor = os.open(shm, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if hasattr(fcntl, "F_OFD_SETLK"):
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _pack_flock(fcntl.F_RDLCK, _DEADMAN_BYTE))
+        except OSError:  # a file system without them
+            pass
+    return descriptor
+
+
+def _pack_flock(kind: int, byte: int = 0) -> bytes:
+    fields = (kind, os.SEEK_SET, byte, 1, 0) if _FLOCK_FIRST else (byte, 1, 0, kind, os.SEEK_SET)
     return _FLOCK.pack(*fields)
 
 

@@ -32,7 +32,7 @@ DRAIN_PAUSE_SECONDS = 50e-6
 
 PATIENT_SEGMENTS = 4
 MOST_SEGMENTS = 8
-"""Open at once, each with four descriptors: beyond the first number sealing hurries, at the second one the
+"""Open at once, each with five descriptors: beyond the first number sealing hurries, at the second one the
 live segment goes on growing until sealing has caught up."""
 
 

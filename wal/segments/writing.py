@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wal.record import FORMAT
+from wal.segments.liveness import hold_wal_index
 from wal.segments.locks import leak
 from wal.segments.meta import (
     End,
@@ -49,7 +50,7 @@ class OpenSegment:
     Made ahead by :meth:`create`, it becomes part of its stream by :meth:`adopt`.
     """
 
-    def __init__(self, path: Path, number: int, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, number: int, connection: sqlite3.Connection, wal_index: int) -> None:
         self.path = path
         self.number = number
         self.first_seq = 0
@@ -59,9 +60,10 @@ class OpenSegment:
         self.connection = connection
         self._cursor = connection.cursor()
         self.execute: Callable[..., Any] = self._cursor.execute
-        # The write-ahead log carries no locks of SQLite's, so it may be opened beside the connection
-        # (never the database file or the -shm: closing those would drop SQLite's locks).
+        # The write-ahead log carries no locks of SQLite's, so it may be opened beside the connection; of the
+        # database file and the -shm, closing a descriptor drops SQLite's locks.
         self.wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._wal_index = wal_index
         self._inode = os.stat(path).st_ino
 
     @classmethod
@@ -74,6 +76,7 @@ class OpenSegment:
         """
         remove(path)  # what an attempt on a full disk left
         connection = None
+        wal_index = hold_wal_index(Path(f"{path}-shm"))
         try:
             connection = connect(
                 str(path), isolation_level=None, check_same_thread=False, timeout=OPEN_TIMEOUT_SECONDS
@@ -92,10 +95,11 @@ class OpenSegment:
             rows = (("format", str(FORMAT)), ("run", dump_run(run)), ("stream", dump_stream(stream)))
             connection.executemany(_SET_META, rows)
             connection.execute("COMMIT")
-            return cls(path, number, connection)
+            return cls(path, number, connection, wal_index)
         except BaseException:
             if connection is not None:
                 connection.close()
+            os.close(wal_index)
             remove(path)
             raise
 
@@ -177,6 +181,7 @@ class OpenSegment:
         with suppress(sqlite3.Error):  # what it could not checkpoint stays in the -wal
             self.connection.close()
         os.close(self.wal)
+        os.close(self._wal_index)
 
     @property
     def abandoned(self) -> bool:
