@@ -24,7 +24,7 @@ from wal.reading.runrows import run_row
 from wal.reading.streamreader import Fingerprint, StreamFacts, StreamReader, fingerprint, make_entry
 from wal.reading.streams import StreamEntry, Summaries, state_of
 from wal.segments.liveness import Liveness, liveness
-from wal.source import RunRow, SourceError
+from wal.source import RunRow, RunState, SourceError
 from wal.summary import MetricSummary
 
 __all__ = [
@@ -34,6 +34,9 @@ __all__ = [
 SETTLED_NS = 2_000_000_000
 """A directory's mtime is trusted only when it is older than this at the look: within one tick of the file
 system's clock (2 s at worst) a later change can leave the same mtime."""
+
+CRASHED_PER_LOOK = 16
+"""Crashed streams looked at per look, in turn, for a sign of life: a fraction of a millisecond."""
 
 CACHE_EVERY_RECORDS = 1_000
 """A live stream goes into the cache again after this many records: what a later look would read anew."""
@@ -83,6 +86,7 @@ class Catalog:
         self._rows: dict[UUID, tuple[tuple[StreamEntry, ...], RunRow]] = {}
         self._summaries: dict[str, dict[str, bytes]] = {}
         self._next_save = 0.0
+        self._turn = 0
         self._guard = threading.RLock()
 
     # -- asking -------------------------------------------------------------------------------------
@@ -131,6 +135,8 @@ class Catalog:
             self._loaded = self._cache.load()
         gone = self._find_streams()
         tracked = [stream for run in self._runs.values() for stream in run.streams.values()]
+        for stream in self._due_crashed(tracked):
+            stream.settled_mtime_ns = None
         for stream in tracked:
             self._look_at(stream)
         self.acks.poll()
@@ -161,6 +167,13 @@ class Catalog:
             gone.extend(self._runs[name].streams)
         self._runs = present
         return gone
+
+    def _due_crashed(self, tracked: list[_Tracked]) -> list[_Tracked]:
+        """The crashed streams whose turn it is: a writer that lost its lock for a while is not dead."""
+        crashed = [s for s in tracked if s.entry is not None and s.entry.state is RunState.CRASHED]
+        start = self._turn if self._turn < len(crashed) else 0
+        self._turn = start + CRASHED_PER_LOOK
+        return crashed[start : self._turn]
 
     def _look_at(self, tracked: _Tracked) -> None:
         entry = tracked.entry
@@ -194,9 +207,11 @@ class Catalog:
 
     def _unchanged(self, tracked: _Tracked, entry: StreamEntry, heartbeat_ns: int) -> StreamEntry:
         """Nothing was written since: only the process can have died, and time passed."""
-        if entry.final:
+        if entry.final and entry.state is not RunState.CRASHED:
             return entry
         alive = liveness(tracked.directory, entry.info)
+        if entry.final and alive is not Liveness.ALIVE:
+            return entry
         if alive is Liveness.DEAD:  # what it wrote last may be newer than our look at the files
             self._read(tracked, fingerprint(tracked.directory), heartbeat_ns)
             assert tracked.entry is not None
@@ -205,7 +220,7 @@ class Catalog:
         if alive is Liveness.ALIVE:
             heartbeat_ns = max(heartbeat_ns, now_ns)
         state = state_of(None, alive, now_ns - heartbeat_ns)
-        return replace(entry, liveness=alive, state=state, heartbeat_ns=heartbeat_ns)
+        return replace(entry, liveness=alive, state=state, heartbeat_ns=heartbeat_ns, ended_ns=None)
 
     def _read(self, tracked: _Tracked, shown: Fingerprint, heartbeat_ns: int) -> None:
         entry = tracked.entry

@@ -15,8 +15,9 @@ from helpers.logs import START_NS
 from helpers.scan import in_cassandra, in_log, query
 from helpers.syncing import make_syncer, step_until
 from helpers.trainer import environment
-from helpers.waiting import eventually
+from helpers.waiting import eventually, wait_until
 
+from wal.catalog import Catalog
 from wal.journal import read_meta, segment_paths
 from wal.settings import Settings
 from wal.shipping.backlog import Backlog
@@ -272,6 +273,30 @@ def test_one_that_is_not_shipped_yet_is_watched_as_well(trainer: Trainer, tmp_pa
     assert (stream.state.value, stream.exit_code, backlog.live) == ("done", 0, False)
     assert stream.remains is None
     assert not backlog.look(START_NS)
+
+
+def test_the_list_of_this_machine_takes_a_crash_back(trainer: Trainer, tmp_path: Path) -> None:
+    def shows(state: str, records: int) -> bool:
+        (row,) = catalog.run_rows()
+        return (row.state.value, row.records, row.ended_ns is None) == (state, records, state == "running")
+
+    catalog = Catalog(tmp_path / "log")
+    trainer.tell("log 10", "lose")
+    assert shows("crashed", 10)
+    # From then on the directory's own time tells that nothing changed, and it is not looked into.
+    wait_until(lambda: catalog.run_rows() and settled(catalog))
+    trainer.tell("log 5")
+    assert shows("crashed", 15)
+    wait_until(lambda: catalog.run_rows() and settled(catalog))
+    trainer.tell("hold")
+    assert shows("running", 15)
+    trainer.tell("finish 0")
+    assert shows("done", 15)
+    catalog.close()
+
+
+def settled(catalog: Catalog) -> bool:
+    return all(s.settled_mtime_ns for run in catalog._runs.values() for s in run.streams.values())
 
 
 def test_however_many_crashed_a_look_is_at_a_few_and_finds_each_in_the_end(tmp_path: Path) -> None:
