@@ -65,6 +65,7 @@ def up(name: str, version: str | None, port: int | None) -> None:
     from canopy_tui.cli.nodeprogress import ProgressLine
     from wal.cassandra import node
 
+    settings = _settings()  # a mistake in them is said before a node is started for them
     before = node.managed(name)
     started = time.monotonic()
     with ProgressLine() as line:
@@ -74,7 +75,6 @@ def up(name: str, version: str | None, port: int | None) -> None:
     else:
         seconds = time.monotonic() - started
         click.echo(f"Cassandra {record.version} is up at {record.label} ({seconds:.0f} s).")
-    settings = _settings()
     _create_schema(record, settings)
     if settings.explicit:
         click.echo(f"Your settings ({settings.origin}) name another Cassandra, and that one stays in use.")

@@ -116,6 +116,12 @@ def test_up_does_not_pass_over_what_it_cannot_do(managed: NodeRecord) -> None:
     assert "not '6'" in run("up", "--version", "6").stderr
 
 
+def test_a_mistake_in_the_settings_is_said_before_a_node_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCOR_CASSANDRA_PROT", "9042")
+    assert "did you mean CASCOR_CASSANDRA_PORT" in str(run("up").exception)
+    assert node.managed() is None
+
+
 def test_explicit_settings_stay_in_use(managed: NodeRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASCOR_CASSANDRA_KEYSPACE", "mine")
     monkeypatch.setenv("CASCOR_CASSANDRA_CONTACT_POINTS", "cassandra.example.org")
