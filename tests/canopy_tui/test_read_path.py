@@ -29,7 +29,7 @@ from wal.settings import Settings
 
 NAME = "cascade-7"
 NORMAL, WIDE = (80, 24), (120, 40)
-METRICS = ["val/loss", "lr", "train/loss"]
+METRICS = ["val/loss", "train/loss", "lr"]
 CONFIG = {"lr": 0.1, "units": {"kind": "tanh"}}
 
 
@@ -88,9 +88,10 @@ def charts_on(app: CanopyApp) -> list[str]:
     if not isinstance(app.screen, RunScreen):
         return []
     return [
-        chart.view.metric.name
+        metric.name
         for chart in app.screen.query(Chart)
         if chart.display and chart.visible and chart.view is not None and chart.view.plot is not None
+        for metric in chart.view.metrics
     ]
 
 
