@@ -35,7 +35,7 @@ screenshots: .venv/.dev
 	$(BIN)/python screenshots/take.py $(ARGS)
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis snapshot_report.html
 
 # The environment. Two stamps, so that the demo does not wait for the development tools.
 .venv/bin/python:

@@ -86,6 +86,9 @@ class CanopyApp(App[None]):
         self.extra_commands = tuple(extra_commands)
         self.listed: tuple[RunRow, ...] = ()
         """The runs as the list shows them, in its order."""
+        self.known: tuple[RunRow, ...] = ()
+        """Every run, newest first; of them the user marked those whose ids are in ``marked``."""
+        self.marked: frozenset[UUID] = frozenset()
         self.status_changed: Signal[StoreStatus] = Signal(self, "status_changed")
         self.leaving = leaving
         """What leaving does, as help and palette say it."""

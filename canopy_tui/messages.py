@@ -11,6 +11,7 @@ from textual.message import Message
 from wal.source import RunRow, StoreStatus, TopologyRow
 
 if TYPE_CHECKING:
+    from canopy_tui.comparing import Comparison
     from canopy_tui.runreading import RunReading
 
 
@@ -51,6 +52,13 @@ class RunRedrawn(Message, bubble=False):
 
     reading: RunReading
     of: RunReading
+
+
+@dataclass
+class ComparisonLoaded(Message, bubble=False):
+    """The runs of a comparison were read, and the chart that was asked for was drawn."""
+
+    comparison: Comparison
 
 
 @dataclass

@@ -14,10 +14,13 @@ from textual.binding import Binding
 from canopy_tui.app import CanopyApp
 from canopy_tui.cli import VERBS, canopy
 from canopy_tui.screens.choose import Choices, ChooseScreen
+from canopy_tui.screens.compare import CompareScreen
 from canopy_tui.screens.help import HelpScreen
 from canopy_tui.screens.run import RunScreen
 from canopy_tui.screens.runs import RunsScreen
 from canopy_tui.widgets.charts_pane import ChartsPane
+from canopy_tui.widgets.compare_pane import ComparePane
+from canopy_tui.widgets.difference_pane import DifferencePane
 from canopy_tui.widgets.filter_bar import FilterBar
 from canopy_tui.widgets.lens_pane import LensPane
 from canopy_tui.widgets.run_table import RunTable
@@ -26,7 +29,7 @@ from wal.environment import CANOPY_VARIABLES
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 OWNERS = (
     CanopyApp, RunsScreen, RunTable, FilterBar, RunScreen, ChartsPane, LensPane, ChooseScreen, Choices,
-    HelpScreen,
+    HelpScreen, CompareScreen, ComparePane, DifferencePane,
 )  # fmt: skip
 
 NAMES = {
@@ -37,9 +40,6 @@ NAMES = {
 }  # fmt: skip
 UNSAID = {"home", "end", "ctrl+q", "tab", "shift+tab", "equals_sign", "ctrl+left", "ctrl+right"}
 """Keys that do what they do everywhere, or what their neighbours do; the help lists them all the same."""
-
-LATER = ("c", "d")
-"""Keys that are kept free for the Compare screen."""
 
 
 def bindings() -> Iterator[tuple[type, Binding]]:
@@ -95,15 +95,11 @@ def _verb(binding: Binding) -> str:
     same = {
         "cursor_down": "move", "cursor_up": "move", "scroll": "move", "select": "move", "first": "move_to",
         "last": "move_to", "cancel": "back", "close": "back", "choose": "open", "main": "metric",
-        "row": "move", "to": "move_to",
+        "row": "move", "to": "move_to", "step": "move", "view": "compare",
     }  # fmt: skip
     if binding.key == "l":
         return "open"
     return same.get(action, action)
-
-
-def test_keys_of_later_are_free() -> None:
-    assert {binding.key for _, binding in bindings()}.isdisjoint(LATER)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from canopy_tui.messages import RunLoaded, RunRedrawn, SourceFailed, TopologiesL
 from canopy_tui.runhead import head_lines
 from canopy_tui.runlines import storage_page
 from canopy_tui.runreading import RunReading, read_run, redrawn
-from canopy_tui.screens.live import LiveScreen
+from canopy_tui.screens.comparable import COMPARING, ComparableScreen
 from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.config_pane import ConfigPane
 from canopy_tui.widgets.lines import LineList
@@ -35,7 +35,7 @@ TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
 
 
-class RunScreen(LiveScreen):
+class RunScreen(ComparableScreen):
     """Everything about one run. Reads in the background; the last picture stays when a reading fails."""
 
     CSS_PATH = "run.tcss"
@@ -55,6 +55,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,h", "back", "Back", id="run.back", key_display="esc", tooltip="Back"),
         Binding("f", "full", "Full", id="run.full", tooltip="One chart in full, or all of them"),
+        *COMPARING,
         Binding("left_square_bracket", "neighbour(-1)", "Previous", id="run.previous", key_display="[",
                 tooltip="The run above in the list"),
         Binding("right_square_bracket", "neighbour(1)", "Next", id="run.next", key_display="]",
@@ -282,6 +283,12 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
 
     def on_resize(self) -> None:
         self._show_head()
+
+    @property
+    def here(self) -> RunRow | None:
+        if self._reading is not None:
+            return self._reading.detail.row
+        return self._listed or next((row for row in self.app.known if row.run_id == self.run_id), None)
 
     # -- keys ---------------------------------------------------------------------------------------
 

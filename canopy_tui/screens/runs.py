@@ -17,7 +17,7 @@ from canopy_tui.inspector import spark_cell
 from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_order, sort_rows
 from canopy_tui.messages import RunsLoaded, SourceFailed
 from canopy_tui.previewlines import Place, preview_box
-from canopy_tui.screens.live import LiveScreen
+from canopy_tui.screens.comparable import COMPARING, ComparableScreen
 from canopy_tui.widgets.empty import EmptyState
 from canopy_tui.widgets.filter_bar import FilterBar
 from canopy_tui.widgets.plain_input import PlainInput
@@ -33,7 +33,7 @@ MOST_FOLLOWED = 64
 SORT_ASIDE = "Sort by the column to the left or right"
 
 
-class RunsScreen(LiveScreen):
+class RunsScreen(ComparableScreen):
     """Every run that the source knows."""
 
     CSS_PATH = "runs.tcss"
@@ -57,6 +57,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         Binding("s", "sort_menu", "Sort", id="runs.sort", tooltip="Sort by …; twice turns the order round"),
         Binding("comma", "sort_by(-1)", show=False, id="runs.sort_left", tooltip=SORT_ASIDE),
         Binding("full_stop", "sort_by(1)", show=False, id="runs.sort_right", tooltip=SORT_ASIDE),
+        *COMPARING,
         Binding("m", "metric", "Metric", id="runs.metric", tooltip="Choose the main metric of the project"),
         Binding("r", "refresh", show=False, id="runs.refresh", tooltip="Read the runs anew"),
     ]
@@ -152,7 +153,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         found = self._filter.apply(everything.rows, Context(now_ns, everything.main_metrics))
         listing = everything.narrow(found)
         rows = sort_rows(found, self._order, listing, now_ns)
-        self.app.listed = tuple(rows)
+        self.app.listed, self.app.known, self.app.marked = tuple(rows), everything.rows, self.table.marked
         self._show_list(rows, listing, now_ns)
         self._show_title(listing, len(rows))
         if self._filter or self._problem:
@@ -217,9 +218,13 @@ Sync    ✓ in Cassandra  ↑88 records on their way
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that would do nothing now are not shown."""
-        if action in ("filter", "sort_menu", "metric"):
+        if action in ("filter", "sort_menu", "metric", "compare"):
             return bool(self._listing.rows) and not isinstance(self.focused, PlainInput)
         return True
+
+    @property
+    def here(self) -> RunRow | None:
+        return self.table.row
 
     # -- filter -------------------------------------------------------------------------------------
 

@@ -1,29 +1,21 @@
-"""One chart: a title, the picture, and in full a footer. Drawn from finished lines, strip by strip."""
+"""One chart of a run: a title, the picture, and in full a footer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-from textual import events
-from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
+from typing import TYPE_CHECKING
 
 from canopy_tui.chartlines import family_legend, footer_line, plot_lines, title_line, with_legend
-from canopy_tui.charts.plot import AXIS_ROWS, GUTTER
+from canopy_tui.charts.plot import AXIS_ROWS
 from canopy_tui.cursorline import cursor_line
 from canopy_tui.families import Family
 from canopy_tui.listing import Piece
-from canopy_tui.runlines import ascii_pieces
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.picture import Picture
 from wal.source import MetricRow
 
 if TYPE_CHECKING:
     from canopy_tui.charts.glyphs import Glyphs
     from canopy_tui.charts.parts import Plot
-
-TITLE_ROWS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +37,20 @@ class ChartView:
         return next(one for one in self.metrics if one.name == self.named)
 
 
-class Chart(Widget):
-    """Draws a :class:`ChartView`. Its strips are kept until the view or the size changes, so that scrolling
-    or an overlay costs nothing."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"""
-    Chart {{
-        {TONE_CSS}
-        & > .cell--accent {{ color: $primary; text-style: bold; }}
-    }}
-    """
-
-    @dataclass
-    class Clicked(Message):
-        """A chart was clicked; ``metric`` is the one in its title, ``x`` where on its axis, or None."""
-
-        metric: str
-        x: float | None
-        twice: bool
-
-    @dataclass
-    class Wheeled(Message):
-        """The wheel was turned over ``x``: away from the user is ``closer``."""
-
-        x: float
-        closer: bool
-
-    @dataclass
-    class Dragged(Message):
-        """The picture was pulled to the right by this share of what it shows."""
-
-        share: float
+class Chart(Picture):
+    """Draws a :class:`ChartView`."""
 
     def __init__(self, glyphs: Glyphs, *, unicode: bool = True) -> None:
-        super().__init__()
-        self._glyphs = glyphs
-        self._unicode = unicode
-        self._strips: list[Strip] = []
-        self._drawn_width = -1
-        self._grip: int | None = None
-        """Where on the screen the mouse holds the picture; None while its button is up."""
-        self._pulled = False
-        """Whether the mouse has moved since its button went down."""
+        super().__init__(glyphs, unicode=unicode)
         self.view: ChartView | None = None
+
+    @property
+    def plot(self) -> Plot | None:
+        return None if self.view is None else self.view.plot
+
+    @property
+    def named(self) -> str:
+        return "" if self.view is None else self.view.named
 
     def show(self, view: ChartView) -> None:
         """Draw another view."""
@@ -96,22 +58,7 @@ class Chart(Widget):
             self.view = view
             self.forget()
 
-    def forget(self) -> None:
-        """Draw anew: the view, the size or the theme has changed."""
-        self._strips = []
-        self.refresh()
-
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._strips = []
-
-    def render_line(self, y: int) -> Strip:
-        width = self.content_size.width
-        if not self._strips or self._drawn_width != width:
-            self._strips, self._drawn_width = self._draw(width), width
-        return self._strips[y] if y < len(self._strips) else Strip.blank(width, self.rich_style)
-
-    def _draw(self, width: int) -> list[Strip]:
+    def lines(self, width: int) -> list[list[Piece]]:
         view = self.view
         if view is None:
             return []
@@ -121,10 +68,7 @@ class Chart(Widget):
             lines += with_legend(plot_lines(view.plot), legend, AXIS_ROWS)
             if view.footer:
                 lines.append(footer_line(view.plot, width, self._glyphs, self._unicode))
-        if not self._unicode:
-            lines = [ascii_pieces(line) for line in lines]
-        styles, base = tone_styles(self), self.rich_style  # asked once: it is put together at each asking
-        return [strip_of(line, styles, base, width) for line in lines]
+        return lines
 
     def _title(self, view: ChartView, width: int) -> list[Piece]:
         if view.plot is not None and view.plot.readings:
@@ -137,44 +81,3 @@ class Chart(Widget):
             tint=view.family.member(view.named).look.tint,
             main=view.main, selected=view.selected, unicode=self._unicode,
         )  # fmt: skip
-
-    # -- the mouse ----------------------------------------------------------------------------------
-
-    def _x_at(self, cell: int) -> float | None:
-        """The x in the middle of a column of cells; None before there is a picture, and left of it."""
-        if self.view is None or self.view.plot is None or cell < GUTTER:
-            return None
-        return self.view.plot.axis.x_at((cell - GUTTER) * self._glyphs.columns)
-
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        if event.button == 1:
-            self._grip, self._pulled = event.screen_x, False
-            self.capture_mouse()
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        if self._grip is None or self._grip == event.screen_x or self.view is None or self.view.plot is None:
-            return
-        cells, self._grip, self._pulled = event.screen_x - self._grip, event.screen_x, True
-        self.post_message(self.Dragged(cells * self._glyphs.columns / self.view.plot.axis.width))
-
-    def on_mouse_up(self) -> None:
-        self._grip = None
-        self.release_mouse()
-
-    def on_click(self, event: events.Click) -> None:
-        """Comes after the button went up over the chart, at the end of a pull too."""
-        if not self._pulled and self.view is not None:
-            x = self._x_at(event.x) if event.y >= TITLE_ROWS else None
-            self.post_message(self.Clicked(self.view.metric.name, x, twice=event.chain == 2))
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        self._wheeled(event, closer=True)
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        self._wheeled(event, closer=False)
-
-    def _wheeled(self, event: events.MouseEvent, *, closer: bool) -> None:
-        event.stop()
-        x = self._x_at(event.x)
-        if x is not None:
-            self.post_message(self.Wheeled(x, closer))

@@ -15,9 +15,10 @@ from canopy_tui.lens import lens_notes
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import metric_heading, metric_line
 from canopy_tui.runreading import ChartRequest, DrawnChart, RunReading
-from canopy_tui.widgets.chart import TITLE_ROWS, Chart, ChartView
+from canopy_tui.widgets.chart import Chart, ChartView
 from canopy_tui.widgets.lens_pane import LensPane
 from canopy_tui.widgets.lines import LineList
+from canopy_tui.widgets.picture import TITLE_ROWS
 from wal.source import MetricRow, RunRow
 
 if TYPE_CHECKING:
