@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 from uuid import UUID
 
 from wal.shipping.ranges import Ranges
@@ -20,6 +21,14 @@ SeqRanges = tuple[tuple[int, int], ...]
 
 BUSY_TIMEOUT_S = 0.25
 """The syncer's transactions last milliseconds; a reader that waits longer keeps what it last knew."""
+
+
+class Verified(NamedTuple):
+    """Every record from 1 to ``seq`` of a stream was read back from Cassandra and found as it was logged;
+    the last of them at ``at_ns``. What was verified and pruned from this machine since counts."""
+
+    seq: int
+    at_ns: int
 
 
 class Acks:
@@ -32,6 +41,7 @@ class Acks:
         self._path = log_dir / "state.db"
         self._seen: tuple[object, ...] | None = None
         self._ranges: dict[UUID, SeqRanges] = {}
+        self._verified: dict[UUID, Verified] = {}
         self._status: Mapping[str, object] = MappingProxyType({})
 
     @property
@@ -43,6 +53,10 @@ class Acks:
         """Acknowledged (first, last) ranges of a stream, ascending and apart."""
         return self._ranges.get(stream_id, ())
 
+    def verified(self, stream_id: UUID) -> Verified | None:
+        """How far a stream was verified (``canopy verify``, or before pruning); None when it never was."""
+        return self._verified.get(stream_id)
+
     def poll(self) -> bool:
         """Read again if the file changed. True when something may have changed.
 
@@ -53,7 +67,7 @@ class Acks:
         if seen == self._seen:
             return False
         if seen is None:
-            self._ranges, self._status = {}, MappingProxyType({})
+            self._ranges, self._verified, self._status = {}, {}, MappingProxyType({})
         else:
             try:
                 self._read()
@@ -84,6 +98,13 @@ class Acks:
                 if "cursor" in tables
                 else ()
             )
+            verified: Iterable[tuple[str, int, int, int]] = (
+                connection.execute(
+                    "SELECT stream, first_seq, last_seq, at_ns FROM verified ORDER BY stream, first_seq"
+                ).fetchall()
+                if "verified" in tables
+                else ()
+            )
             status = (
                 connection.execute("SELECT json FROM status WHERE id = 1").fetchone()
                 if "status" in tables
@@ -93,5 +114,17 @@ class Acks:
         for stream, first, acked in cursors:
             by_stream.setdefault(stream, Ranges()).add(first, acked)
         self._ranges = {UUID(stream): ranges.pairs for stream, ranges in by_stream.items()}
+        self._verified = _prefixes(verified)
         parsed = json.loads(status[0]) if status else {}
         self._status = MappingProxyType(parsed if isinstance(parsed, dict) else {})
+
+
+def _prefixes(rows: Iterable[tuple[str, int, int, int]]) -> dict[UUID, Verified]:
+    """How far each stream is verified without a gap. ``rows``: (stream, first seq, last seq, when), ascending
+    within a stream."""
+    found: dict[str, Verified] = {}
+    for stream, first, last, at_ns in rows:
+        known = found.get(stream, Verified(0, 0))
+        if first == known.seq + 1 and last >= first:
+            found[stream] = Verified(last, max(known.at_ns, at_ns))
+    return {UUID(stream): verified for stream, verified in found.items()}

@@ -86,6 +86,17 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifiedSegment:
+    """``first_seq`` … ``last_seq`` of a segment were read back from Cassandra and are what was logged."""
+
+    stream_id: UUID
+    segment: int
+    first_seq: int
+    last_seq: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PagingState:
     """What the syncer has to remember of a stream's pages.
 
@@ -159,6 +170,12 @@ def _paging(db: Database) -> None:
 @_migrations()
 def _remains(db: Database) -> None:
     _table(db, "stream").add_column("remains", str)
+
+
+@_migrations()
+def _verified(db: Database) -> None:
+    columns = {"stream": str, "segment": int, "first_seq": int, "last_seq": int, "at_ns": int}
+    _table(db, "verified").create(columns, pk=("stream", "segment"), strict=True)
 
 
 def _table(db: Database, name: str) -> Table:
@@ -248,6 +265,16 @@ class State:
             for row in _table(self._db, "doubtful").rows_where(order_by="stream, segment, first_seq")
         ]
 
+    def verified(self, stream_id: UUID) -> dict[int, VerifiedSegment]:
+        """What was read back from Cassandra of a stream, by segment."""
+        rows = _table(self._db, "verified").rows_where("stream = ?", [str(stream_id)])
+        return {
+            row["segment"]: VerifiedSegment(
+                stream_id, row["segment"], row["first_seq"], row["last_seq"], row["at_ns"]
+            )
+            for row in rows
+        }
+
     def rejected_count(self) -> int:
         """Records that the server refused and that were set aside."""
         return _table(self._db, "rejected").count
@@ -296,6 +323,11 @@ class State:
         row = {"stream": str(row.pop("stream_id")), **row}
         self._put("closing", (row["stream"], closing.segment), row)
 
+    def put_verified(self, verified: VerifiedSegment) -> None:
+        row = asdict(verified)
+        row = {"stream": str(row.pop("stream_id")), **row}
+        self._put("verified", (row["stream"], verified.segment), row)
+
     def put_doubt(self, doubt: Doubt) -> None:
         row = asdict(doubt)
         row = {"stream": str(row.pop("stream_id")), **row}
@@ -323,7 +355,7 @@ class State:
         self._rows.clear()
         self._cleared.clear()
         with self._db.atomic():
-            for name in ("cursor", "doubtful", "rejected"):
+            for name in ("cursor", "doubtful", "rejected", "verified"):
                 _table(self._db, name).delete_where()
             self._db.execute("UPDATE stream SET registered = 0, end_shipped = 0, announced = -1")
             self._db.execute("UPDATE paging SET coarse_settled = 0, fine_settled = 0, shipped = 0")
@@ -356,6 +388,7 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "cursor": ("stream", "segment"),
     "paging": "stream",
     "closing": ("stream", "segment"),
+    "verified": ("stream", "segment"),
     "doubtful": ("stream", "segment", "mark"),
     "rejected": ("stream", "seq"),
     "status": "id",
