@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ _KEPT = ("CANOPY_MAVEN_REPOSITORY",)  # says where this machine gets jars from, 
 for _name in list(os.environ):
     if _name in _FOREIGN_NAMES or (_name.startswith(_FOREIGN_PREFIXES) and _name not in _KEPT):
         del os.environ[_name]
+
+# A shell starts what it puts in the background with SIGINT ignored, and a child inherits that: no Ctrl-C that
+# a test sends to a process would arrive, and its end would be waited for in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing that a test does may reach the user's own state; the cache of jars is shared, as each is
 # checked by its SHA-256.
