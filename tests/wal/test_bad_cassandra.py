@@ -192,7 +192,7 @@ BAD = {
     ),
     "no keyspace": Bad(
         lambda place: None,
-        ("The keyspace t_", "does not exist at 127.0.0.1:"),
+        ("Keyspace 't_", "does not exist at 127.0.0.1:"),
         "canopy cassandra schema",
         _make_tables,
     ),
@@ -205,8 +205,8 @@ BAD = {
 }
 WRONG_PASSWORD = Bad(
     _forget_the_password,
-    ("refused the user 'cassandra': wrong or changed password.",),
-    "Set CASSANDRA_USERNAME and CASSANDRA_PASSWORD, or auth_provider in the settings file.",
+    ("refused the user 'cassandra' (AuthenticationFailed: username and/or password are incorrect).",),
+    "auth_provider in the settings file, then: canopy status --check",
     lambda place: place.configure(auth_provider={"username": "cassandra", "password": "cassandra"}),
 )
 

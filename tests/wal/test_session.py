@@ -188,7 +188,7 @@ def test_a_wrong_password_is_a_sentence_and_the_right_one_connects(cassandra_log
 def test_a_statement_that_the_server_refuses_is_a_sentence(cassandra5: Any) -> None:
     settings = settings_for(cassandra5)
     session = connect(endpoint_of(settings), settings, timeout=PATIENCE_S)
-    with pytest.raises(StoreError, match="no keyspace t_"):
+    with pytest.raises(StoreError, match=r"Keyspace 't_\w+' does not exist"):
         session.read(f"SELECT v FROM {settings.keyspace}.schema_meta")
     with pytest.raises(StoreError, match="rejected a statement"):
         session.read("SELECT nonsense FROM system.local WHERE")

@@ -36,8 +36,9 @@ def test_no_host_available_names_the_node_and_how_to_start_it() -> None:
     )
     trouble = classify(refused, EXPLICIT, SETTINGS)
     assert (trouble.action, trouble.kind) == (Action.RETRY, "unreachable")
-    assert trouble.sentence == "Cassandra at db.example:9042 does not answer (connection refused)."
-    assert "nodetool status" in trouble.remedy
+    assert trouble.sentence == (
+        "Cassandra at db.example:9042 does not answer (NoHostAvailable: connection refused)."
+    )
     assert classify(refused, MANAGED, SETTINGS).remedy == "Start it with: canopy cassandra up"
 
 
@@ -48,7 +49,7 @@ def test_authentication_failed_names_the_user_and_never_the_password() -> None:
     )
     trouble = classify(no_host(cause), EXPLICIT, SETTINGS)
     assert (trouble.action, trouble.kind) == (Action.STOP, "authentication")
-    assert "refused the user 'ada'" in trouble.sentence
+    assert "refused the user 'ada' (AuthenticationFailed: " in trouble.sentence
     assert "CASSANDRA_PASSWORD" in trouble.remedy
     assert "hunter2" not in str(trouble)
     asked = classify(no_host(cassandra.AuthenticationFailed("Remote end requires authentication.")), EXPLICIT)
@@ -59,7 +60,7 @@ def test_authentication_failed_names_the_user_and_never_the_password() -> None:
 def test_a_missing_keyspace_says_how_to_create_it(text: str) -> None:
     trouble = classify(invalid(text), EXPLICIT, SETTINGS)
     assert (trouble.action, trouble.kind) == (Action.STOP, "keyspace")
-    assert "no keyspace cascor" in trouble.sentence
+    assert trouble.sentence == "Keyspace 'cascor' does not exist at db.example:9042."
     assert trouble.remedy.endswith("canopy cassandra schema")
 
 
@@ -79,8 +80,41 @@ def test_a_write_timeout_is_sent_again_more_slowly() -> None:
     )  # fmt: skip
     trouble = classify(error, EXPLICIT, SETTINGS)
     assert (trouble.action, trouble.slow_down) == (Action.RETRY, True)
-    assert "timed out waiting for its replicas" in trouble.sentence
+    assert "WriteTimeout: the coordinator timed out waiting for replica nodes" in trouble.sentence
     assert "consistency.write (LOCAL_QUORUM)" in trouble.remedy
+
+
+SEEDS: dict[str, tuple[BaseException, str, str]] = {
+    "NoHostAvailable": (
+        no_host(ConnectionRefusedError(111, "refused")), "canopy status --check", "canopy cassandra up"
+    ),
+    "AuthenticationFailed": (
+        cassandra.AuthenticationFailed("bad"), "canopy status --check", "canopy status --check"
+    ),
+    "Keyspace 'cascor' does not exist": (
+        invalid("Keyspace 'cascor' does not exist"), "canopy cassandra schema", "canopy cassandra schema"
+    ),
+    "OperationTimedOut": (
+        cassandra.OperationTimedOut({"a": "Client request timeout."}), "nodetool tpstats",
+        "canopy cassandra status",
+    ),
+    "WriteTimeout": (
+        cassandra.WriteTimeout("slow", consistency=6, write_type=cassandra.WriteType.SIMPLE),
+        "nodetool status", "canopy cassandra status",
+    ),
+}  # fmt: skip
+"""By the seed's word: the driver's exception, the command for a cluster, and for a managed node."""
+
+
+@pytest.mark.parametrize("word", SEEDS)
+def test_each_of_the_seeds_errors_is_one_sentence_with_its_word_and_one_command(word: str) -> None:
+    error, command, managed_command = SEEDS[word]
+    for endpoint, wanted in ((EXPLICIT, command), (MANAGED, managed_command)):
+        trouble = classify(error, endpoint, SETTINGS)
+        assert word in trouble.sentence
+        assert trouble.sentence.count(". ") == 0
+        assert trouble.remedy.endswith(f": {wanted}")
+        assert sum(trouble.remedy.count(f"{tool} ") for tool in ("canopy", "nodetool")) == 1
 
 
 # -- the rest of the table ----------------------------------------------------------------------------

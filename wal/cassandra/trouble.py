@@ -68,9 +68,6 @@ _WRITE_FAILURES_BEFORE_SPLIT = 3
 _SERVER_ERRORS_BEFORE_PARK = 10
 
 _SCHEMA_REMEDY = "Create what is missing with: canopy cassandra schema"
-_SLOW_REMEDY = (
-    "If this goes on, look at the node's load (nodetool status, nodetool tpstats) or raise request_timeout."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +80,18 @@ class _Context:
     @property
     def where(self) -> str:
         return f"Cassandra at {self.endpoint.label}" if self.endpoint else "Cassandra"
+
+    def look_at_nodes(self, command: str) -> str:
+        """How to look at the servers: ``command``, but a managed node comes without nodetool."""
+        managed = self.endpoint is not None and self.endpoint.origin == "managed"
+        return "canopy cassandra status" if managed else command
+
+    @property
+    def slow_remedy(self) -> str:
+        return (
+            f"If this goes on, raise request_timeout ({self.settings.request_timeout:g} s), or see how busy "
+            f"it is: {self.look_at_nodes('nodetool tpstats')}"
+        )
 
     def row_trouble(self, reason: str) -> Trouble:
         """A statement that the server or the driver cannot take: find the row, then put it aside."""
@@ -137,12 +146,10 @@ def unreachable(endpoint: Endpoint | None, reason: str) -> Trouble:
     if endpoint is not None and endpoint.origin == "managed":
         remedy = "Start it with: canopy cassandra up"
     else:
-        remedy = (
-            "Check that it runs (nodetool status) and that contact_points and port are right; "
-            "records stay safe in the local log."
-        )
+        remedy = "If it runs, contact_points or port may be wrong; see which: canopy status --check"
     where = f"Cassandra at {endpoint.label}" if endpoint else "Cassandra"
-    return Trouble(Action.RETRY, "unreachable", f"{where} does not answer ({_one_line(reason)}).", remedy)
+    sentence = f"{where} does not answer (NoHostAvailable: {_one_line(reason)})."
+    return Trouble(Action.RETRY, "unreachable", sentence, remedy)
 
 
 def wrong_data_centre(endpoint: Endpoint, wanted: str, present: set[str]) -> Trouble:
@@ -151,8 +158,9 @@ def wrong_data_centre(endpoint: Endpoint, wanted: str, present: set[str]) -> Tro
     return Trouble(Action.STOP, "datacenter", sentence, "Set local_dc to one of these, or leave it out.")
 
 
-def keyspace_missing(endpoint: Endpoint, keyspace: str) -> Trouble:
-    sentence = f"The keyspace {keyspace} does not exist at {endpoint.label}."
+def keyspace_missing(endpoint: Endpoint | None, keyspace: str) -> Trouble:
+    """The server says it as InvalidRequest, or nothing is found where it should be."""
+    sentence = f"Keyspace '{keyspace}' does not exist" + (f" at {endpoint.label}." if endpoint else ".")
     return Trouble(Action.STOP, "keyspace", sentence, "Create it with: canopy cassandra schema")
 
 
@@ -172,10 +180,16 @@ def _from_socket(error: BaseException, context: _Context) -> Trouble:
 def _authentication(_: BaseException, context: _Context) -> Trouble:
     user = context.settings.username
     if user is None:
-        sentence = f"{context.where} asks for a login, and none is configured."
+        sentence = f"{context.where} asks for a login, and none is configured (AuthenticationFailed)."
     else:
-        sentence = f"{context.where} refused the user {user!r}: wrong or changed password."
-    remedy = "Set CASSANDRA_USERNAME and CASSANDRA_PASSWORD, or auth_provider in the settings file."
+        sentence = (
+            f"{context.where} refused the user {user!r} (AuthenticationFailed: username and/or password are "
+            "incorrect)."
+        )
+    remedy = (
+        "Set CASSANDRA_USERNAME and CASSANDRA_PASSWORD, or auth_provider in the settings file, then: "
+        "canopy status --check"
+    )
     return Trouble(Action.STOP, "authentication", sentence, remedy)
 
 
@@ -187,20 +201,27 @@ def _unauthorized(error: BaseException, context: _Context) -> Trouble:
 def _timed_out(error: BaseException, context: _Context) -> Trouble:
     if isinstance(error, cassandra.OperationTimedOut) and "creating connection" in str(error):
         return unreachable(context.endpoint, "no answer to a connection")
-    sentence = f"{context.where} did not answer a request in time (client request timeout)."
-    return Trouble(Action.RETRY, "timeout", sentence, _SLOW_REMEDY, slow_down=True)
+    sentence = (
+        f"{context.where} did not answer a request in time (OperationTimedOut: client request timeout)."
+    )
+    return Trouble(Action.RETRY, "timeout", sentence, context.slow_remedy, slow_down=True)
 
 
 def _write_timeout(_: BaseException, context: _Context) -> Trouble:
-    sentence = f"{context.where} timed out waiting for its replicas to take a write."
-    level = context.settings.consistency.write
-    remedy = f"If this goes on, look at the replicas (nodetool status) or lower consistency.write ({level})."
+    sentence = (
+        f"{context.where} took a write too slowly (WriteTimeout: the coordinator timed out waiting for "
+        "replica nodes' responses)."
+    )
+    remedy = (
+        f"If this goes on, lower consistency.write ({context.settings.consistency.write}), or see which "
+        f"replica is down: {context.look_at_nodes('nodetool status')}"
+    )
     return Trouble(Action.RETRY, "timeout", sentence, remedy, slow_down=True)
 
 
 def _read_timeout(_: BaseException, context: _Context) -> Trouble:
     sentence = f"{context.where} could not read from its replicas in time."
-    return Trouble(Action.RETRY, "read timeout", sentence, _SLOW_REMEDY)
+    return Trouble(Action.RETRY, "read timeout", sentence, context.slow_remedy)
 
 
 def _unavailable(error: BaseException, context: _Context) -> Trouble:
@@ -237,8 +258,7 @@ def _invalid(error: BaseException, context: _Context) -> Trouble:
     text = server_text(error)
     low = text.lower()
     if re.search(r"keyspace '?\S+?'? does not exist", low):
-        sentence = f"{context.where} has no keyspace {context.settings.keyspace}."
-        return Trouble(Action.STOP, "keyspace", sentence, _SCHEMA_REMEDY)
+        return keyspace_missing(context.endpoint, context.settings.keyspace)
     if re.search(r"unconfigured (table|columnfamily)|table \S+ does not exist|undefined (column )?name", low):
         sentence = f"{context.where} has not the tables that this Canopy writes: {text}."
         return Trouble(Action.STOP, "schema", sentence, _SCHEMA_REMEDY)
