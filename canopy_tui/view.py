@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from canopy_tui.lens import LEVELS, PLAIN_AXES, Lens
-from wal.paths import state_dir
+from wal.paths import make_private_directory, state_dir
 from wal.source import STEP, XAxis
 
 MAX_FILE_BYTES = 1 << 20
@@ -94,7 +94,7 @@ class View:
         }
         content = {"main_metrics": self.main_metrics, "lenses": lenses, "theme": self.theme}
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_directory(self.path.parent)
             handle, name = tempfile.mkstemp(prefix=".view-", dir=self.path.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -5,6 +5,43 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+"""What Canopy makes is its owner's alone: a config or a run's notes may hold what others are not to read.
+The bits are asked for at creation, so a user's umask can only take some away."""
+
+
+def make_private_directory(path: Path, *, exist_ok: bool = True) -> None:
+    """Make a directory and those above it that are missing. What is there stays as it is. Raises OSError."""
+    try:
+        os.mkdir(path, PRIVATE_DIRECTORY)
+    except FileNotFoundError:
+        make_private_directory(path.parent)
+        make_private_directory(path, exist_ok=exist_ok)
+    except FileExistsError:
+        if not exist_ok or not path.is_dir():
+            raise
+
+
+def make_private_file(path: str | os.PathLike[str]) -> None:
+    """Make an empty file where there is none: SQLite makes its files readable by everybody, and gives a
+    ``-wal`` and a ``-shm`` the bits of the database that it finds. Raises OSError."""
+    try:
+        os.close(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+    except FileExistsError:
+        return  # never opened here: closing it would drop the locks that this process has on it
+
+
+def open_private(path: str | os.PathLike[str], flags: int) -> int:
+    """``os.open``, and the ``opener`` of :func:`open`, for a file that is made private. Raises OSError."""
+    return os.open(path, flags, PRIVATE_FILE)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a small file, made private if it is not there. Raises OSError."""
+    with open(path, "w", encoding="utf-8", opener=open_private) as file:
+        file.write(text)
+
 
 def state_dir() -> Path:
     """The user's state directory: ``$XDG_STATE_HOME/canopy``, else ``~/.local/state/canopy``.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from canopy_tui.demo.plan import Fate, Training
+from wal.paths import make_private_directory, open_private
 
 STOP_SECONDS = 5.0
 """A trainer that was asked to stop gets this long to finish its run before it is killed."""
@@ -50,7 +51,7 @@ class Crew:
         self._processes: list[_Process] = []
         self._lock = threading.Lock()
         self._stopped = False
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(directory)
 
     def watchable(self, trainings: Sequence[Training]) -> None:
         """Start all of these at once, each paced to last its ``seconds``; does not wait for them."""
@@ -108,7 +109,7 @@ class Crew:
             sys.executable, "-m", "canopy_tui.demo.train",
             "--project", training.project, "--name", training.name, *training.arguments, *arguments,
         ]  # fmt: skip
-        with self._lock, output.open("a", encoding="utf-8") as sink:
+        with self._lock, open(output, "a", encoding="utf-8", opener=open_private) as sink:
             if self._stopped:
                 return None
             popen = subprocess.Popen(

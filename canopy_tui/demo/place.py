@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from canopy_tui.demo.crew import DemoError
-from wal.paths import state_dir
+from wal.paths import make_private_directory, open_private, state_dir, write_private
 
 NODE = "demo"
 KEYSPACE = "cascor_demo"
@@ -65,13 +65,13 @@ class Place:
         Yields that environment. Raises :class:`DemoError` when another demo runs here, or when there is no
         configured Cassandra to use.
         """
-        self.log_dir.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.log_dir.parent)
         before = dict(os.environ)
         with self._alone():
             environment = self.environment()
             self._check_configured(environment)
-            self.log_dir.mkdir(exist_ok=True)
-            (self.log_dir / _SETTINGS_FILE).write_text(_SETTINGS, encoding="utf-8")
+            make_private_directory(self.log_dir)
+            write_private(self.log_dir / _SETTINGS_FILE, _SETTINGS)
             _become(environment)
             try:
                 yield environment
@@ -90,7 +90,7 @@ class Place:
     @contextmanager
     def _alone(self) -> Generator[None]:
         # Beside the log directory, not in it: `--clean` removes that while it holds the lock.
-        with self.log_dir.with_suffix(".lock").open("a") as lock:
+        with open(self.log_dir.with_suffix(".lock"), "a", opener=open_private) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

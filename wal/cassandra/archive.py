@@ -18,6 +18,7 @@ from pathlib import Path
 
 from wal.cassandra.jars import cache_dir
 from wal.cassandra.java import Java
+from wal.paths import make_private_directory
 
 # Archives of a class list are good from 17 on; 11 needs other options and is rare.
 ARCHIVING_MAJOR = 17
@@ -70,7 +71,7 @@ class ClassArchive:
             return
         part = self.path.with_suffix(".part")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_directory(self.path.parent)
             if part.exists() and time.time() - part.stat().st_mtime < JOB_SECONDS:
                 return
             part.touch()

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from wal.cassandra.noderecord import NodeError
 from wal.cassandra.pinned import Jar
+from wal.paths import make_private_directory
 
 # A connection that says nothing for so long is given up and made again; Ctrl-C waits as long at most.
 SILENCE_SECONDS = 5.0
@@ -69,7 +70,7 @@ class Download:
 
     def run(self) -> None:
         """Bring the jar; one with the wrong content is asked for once more. Raises NodeError."""
-        self.target.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.target.parent)
         for _ in range(2):
             self._bring_part()
             if self._stop.is_set():

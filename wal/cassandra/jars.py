@@ -15,6 +15,7 @@ from pathlib import Path
 
 from wal.cassandra.noderecord import NodeError
 from wal.cassandra.pinned import Jar, pinned
+from wal.paths import make_private_directory
 
 # Called with the bytes that are here and all that are needed; from any thread, some ten times a second.
 Progress = Callable[[int, int], None]
@@ -55,7 +56,7 @@ def fetch_jars(
     if not _missing(jars, folder):
         return paths
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_directory(folder)
         with _only_downloader(folder, jars, progress):
             missing = _missing(jars, folder)
             if missing:

@@ -41,6 +41,7 @@ from wal.cassandra.server import (
     data_version,
     new_node,
 )
+from wal.paths import make_private_directory, open_private
 
 __all__ = [
     "Node",
@@ -233,11 +234,11 @@ def _only_starter(name: str, progress: Callable[[NodeRecord], None]) -> Generato
     """Hold the right to start this node; while another process holds it, pass on what that one reports."""
     folder = nodes_dir()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{name}.lock").open("wb")
+        make_private_directory(folder)
+        descriptor = open_private(folder / f"{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         raise NodeError(f"The record of the node cannot be written in {folder}: {error.strerror}.") from None
-    with lock:
+    with os.fdopen(descriptor, "wb") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from wal.cassandra.java import Java
+from wal.paths import make_private_directory, write_private
 
 MAIN_CLASS = "org.apache.cassandra.service.CassandraDaemon"
 CLUSTER_NAME = "canopy"
@@ -125,9 +126,9 @@ def logback_xml(spec: NodeSpec) -> str:
 def write_files(spec: NodeSpec) -> None:
     """Make the node's directories and write its configuration. Raises OSError."""
     for name in ("data", "commitlog", "saved_caches", "hints", "logs", "conf", "tmp"):
-        (spec.directory / name).mkdir(parents=True, exist_ok=True)
-    (spec.directory / "conf" / "cassandra.yaml").write_text(cassandra_yaml(spec), encoding="utf-8")
-    (spec.directory / "conf" / "logback.xml").write_text(logback_xml(spec), encoding="utf-8")
+        make_private_directory(spec.directory / name)
+    write_private(spec.directory / "conf" / "cassandra.yaml", cassandra_yaml(spec))
+    write_private(spec.directory / "conf" / "logback.xml", logback_xml(spec))
 
 
 # What the server reaches for inside the JDK since Java 9 (its own jvm11- and jvm17-server.options).

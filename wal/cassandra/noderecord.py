@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from wal.paths import state_dir
+from wal.paths import make_private_directory, state_dir
 
 NodeState = Literal["downloading", "starting", "up", "down", "failed"]
 
@@ -78,7 +78,7 @@ def write_record(record: NodeRecord) -> None:
     """Replace the node's record: whole or not at all, readable by its owner only. Raises NodeError."""
     folder = nodes_dir()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_directory(folder)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{record.name}-")  # mkstemp makes it 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(record), file)

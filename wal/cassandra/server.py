@@ -22,6 +22,7 @@ from wal.cassandra.java import find_java
 from wal.cassandra.nodeconfig import NodeSpec, command, write_files
 from wal.cassandra.noderecord import NodeError
 from wal.cassandra.pinned import DEFAULT_VERSION
+from wal.paths import make_private_directory, open_private, write_private
 
 LOOPBACK = "127.0.0.1"
 NATIVE_PORT, STORAGE_PORT = 9042, 7000
@@ -38,6 +39,9 @@ LOG_TAIL_LINES = 8
 
 # What a server writes into its log when its port is open.
 STARTED = "Startup complete"
+
+PRIVATE_UMASK = 0o077
+"""The server's files are their owner's alone: they hold the rows."""
 
 # How a Java ends that fell over its own memory, which a damaged archive of classes could bring about.
 _CRASHES = (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
@@ -81,7 +85,7 @@ class Node:
         java = find_java()
         class_path = jars.fetch(self.spec.version, progress=progress)
         try:
-            self.spec.directory.mkdir(parents=True, exist_ok=True)
+            make_private_directory(self.spec.directory)
             self._check_room()
             self._mark_version()
             with self._directory_lock() as lock:
@@ -90,7 +94,7 @@ class Node:
                 self.spec.log_file.unlink(missing_ok=True)
                 self._archive = ClassArchive(java, class_path, self.spec.directory / "tmp" / "classes")
                 arguments = command(self.spec, java, class_path, self._archive.options())
-                with self.spec.output_file.open("wb") as output:
+                with open(self.spec.output_file, "wb", opener=open_private) as output:
                     self._spawn(arguments, output, lock)
         except (FileExistsError, NotADirectoryError):
             raise NodeError(
@@ -114,6 +118,7 @@ class Node:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=PRIVATE_UMASK,
             pass_fds=(lock.fileno(),),
         )
         lock.write(str(self.process.pid).encode())
@@ -204,11 +209,11 @@ class Node:
                 f"which {self.spec.version} cannot read: start the newer one, or use another --name."
             )
         if before != self.spec.version:
-            mark.write_text(self.spec.version, encoding="utf-8")
+            write_private(mark, self.spec.version)
 
     @contextmanager
     def _directory_lock(self) -> Generator[IO[bytes]]:
-        with (self.spec.directory / "lock").open("ab+") as lock:
+        with open(self.spec.directory / "lock", "ab+", opener=open_private) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wal.paging.pages import MAX_EXPONENT, Page
+from wal.paths import make_private_file
 from wal.segments.segment import reading
 
 PAGES_FILE = "pages.db"
@@ -148,6 +149,7 @@ class PageFile:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
+        make_private_file(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS)
         try:
             connection.execute("PRAGMA journal_mode = WAL")

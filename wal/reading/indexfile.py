@@ -15,6 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from wal.paths import make_private_directory, make_private_file, open_private
+
 VERSION = 2
 """PRAGMA user_version of the file; any other version is made anew."""
 
@@ -94,6 +96,7 @@ class IndexFile:
             return False
 
     def _open_writer(self) -> sqlite3.Connection:
+        make_private_file(self._path)
         writer = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         self._writer = writer
         writer.execute("PRAGMA synchronous = OFF")  # a cache: what a power loss breaks is made anew
@@ -123,8 +126,8 @@ class IndexFile:
             if name in _held:
                 return False
             try:
-                self._lock_path.parent.mkdir(parents=True, exist_ok=True)  # a machine that only looks on
-                descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                make_private_directory(self._lock_path.parent)  # a machine that only looks on
+                descriptor = open_private(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             except OSError:
                 return False
             try:

@@ -16,6 +16,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from wal.paths import open_private
 from wal.segments.meta import StreamInfo
 
 LOCK_NAME = "lock"
@@ -44,7 +45,7 @@ def take_lock(directory: Path) -> int:
     Raises OSError when the file cannot be made or another process holds it.
     """
     path = directory / LOCK_NAME
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
     except OSError:
@@ -104,7 +105,7 @@ def hold_wal_index(shm: Path) -> int:
     of the open file description on the same byte is dropped by nothing but its own descriptor. Only Linux has
     such locks; where there are none, nothing is held. Raises OSError when the file cannot be made.
     """
-    descriptor = os.open(shm, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_private(shm, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     if hasattr(fcntl, "F_OFD_SETLK"):
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _pack_flock(fcntl.F_RDLCK, _DEADMAN_BYTE))

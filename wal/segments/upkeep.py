@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from wal.paths import make_private_directory
 from wal.segments import notice
 from wal.segments.appending import DISK_TROUBLE, Appender
 from wal.segments.liveness import LOCK_NAME, drop_lock, hold_lock, take_lock
@@ -66,7 +67,7 @@ class Upkeep(Appender):
         self._deleted_through = 0
         self._synced_seq = 0
         self._unsynced_directory = True
-        self.directory.mkdir(parents=True)
+        make_private_directory(self.directory, exist_ok=False)
         try:
             self._lock = take_lock(self.directory)
             with self._upkeep:
@@ -239,7 +240,7 @@ class Upkeep(Appender):
             self._sealer.skip()
         try:
             with self._upkeep:
-                self.directory.mkdir(parents=True, exist_ok=True)
+                make_private_directory(self.directory)
                 if not (self.directory / LOCK_NAME).exists():
                     held, self._lock = self._lock, take_lock(self.directory)
                     os.close(held)

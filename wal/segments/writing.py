@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wal.paths import make_private_file
 from wal.record import FORMAT
 from wal.segments.liveness import hold_wal_index
 from wal.segments.locks import leak
@@ -78,6 +79,7 @@ class OpenSegment:
         connection = None
         wal_index = hold_wal_index(Path(f"{path}-shm"))
         try:
+            make_private_file(path)
             connection = connect(
                 str(path), isolation_level=None, check_same_thread=False, timeout=OPEN_TIMEOUT_SECONDS
             )

@@ -20,6 +20,8 @@ from sqlite_utils import Database
 from sqlite_utils.db import Table
 from sqlite_utils.migrations import Migrations
 
+from wal.paths import make_private_file
+
 STATE_FILE = "state.db"
 BUSY_SECONDS = 5.0
 """Readers hold their short transactions for milliseconds; a backup tool may take longer."""
@@ -218,6 +220,7 @@ class State:
         return self._connect()
 
     def _connect(self) -> Database:
+        make_private_file(self.path)
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
         try:
             connection.execute("PRAGMA journal_mode = WAL")

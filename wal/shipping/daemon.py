@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wal.paths import open_private
 from wal.segments.liveness import boot_id, host_name, lock_holder, start_ticks
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Lock:
     def acquire(self) -> bool:
         """Take the lock. False when another process has it. Raises OSError when the file cannot be made."""
         _survive_nudges()
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
         except OSError:

@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wal.link import Finder, Target
+from wal.paths import make_private_file
 from wal.shipping import daemon
 from wal.syncer import Outcome, Syncer
 
@@ -113,12 +115,20 @@ def fingerprint() -> tuple[int, ...]:
         return ()
 
 
+class _PrivateLog(RotatingFileHandler):
+    """A log file that only its owner reads."""
+
+    def _open(self) -> TextIOWrapper:
+        make_private_file(self.baseFilename)
+        return super()._open()
+
+
 def log_to_file(log_dir: Path) -> logging.Handler:
     """Send the syncer's log, and nothing of the driver's but what it warns of, to ``syncer.log``."""
-    handler = RotatingFileHandler(
+    handler = _PrivateLog(
         log_dir / daemon.LOG_FILE, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
     )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
     logger = logging.getLogger("wal")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from wal.environment import not_known, unknown_variables
 from wal.paths import log_dir as find_log_dir
+from wal.paths import make_private_directory
 from wal.record import uuid7
 from wal.run import Run, ignore_unknown, tag_tuple
 from wal.segments import notice
@@ -127,7 +128,7 @@ def start_run(
         if mode == "disabled":
             start = unwritten(wishes, project, new_id(clock_ns()))
         else:
-            log_dir.mkdir(parents=True, exist_ok=True)
+            make_private_directory(log_dir)
             started_runs = _process.started_runs
             start = choose(log_dir, project, wishes, environ, lambda: new_id(clock_ns()), started_runs)
         return Run(

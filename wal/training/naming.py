@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
+from wal.paths import make_private_directory, open_private
+
 NAMES_DIR = "names"
 """Folder of the log directory that holds the counters of run names."""
 
@@ -44,10 +46,10 @@ def next_number(log_dir: Path, project: str, stem: str) -> int:
     without a lock. Raises OSError.
     """
     folder = log_dir / NAMES_DIR
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_directory(folder)
     key = f"{project}\0{stem}".encode("utf-8", "replace")
     path = folder / blake2b(key, digest_size=8).hexdigest()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
     try:
         os.write(descriptor, b".")
         return os.lseek(descriptor, 0, os.SEEK_CUR)

@@ -1,0 +1,70 @@
+"""What Canopy writes is its owner's alone, whatever the user's umask: files 0600, directories 0700."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.nodes import running_node
+from helpers.trainer import environment
+
+TRAINING = """
+import os, sys, wal
+os.umask(int(sys.argv[1], 8))
+run = wal.init(project="spirals", config={"api_key": "hunter2"})
+for step in range(9_000):  # beyond a segment
+    run.log({"loss": 1.0 / (step + 1)})
+run.log_topology({"hidden_units": 3})
+run.finish()
+"""
+COMMAND = """
+import os, sys
+os.umask(int(sys.argv.pop(1), 8))
+from canopy_tui.__main__ import main
+main()
+"""
+UMASKS = ("000", "022", "077")
+
+
+def open_to_others(root: Path) -> Iterator[str]:
+    """What below ``root``, itself included, others may read, write or enter; sockets and links aside."""
+    for path in (root, *root.rglob("*")):
+        mode = path.lstat().st_mode
+        allowed = 0o700 if stat.S_ISDIR(mode) else 0o600
+        if (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) and stat.S_IMODE(mode) & ~allowed:
+            yield f"{oct(stat.S_IMODE(mode))} {path.relative_to(root)}"
+
+
+@pytest.mark.parametrize("umask", UMASKS)
+def test_a_training_and_the_commands_write_private_files(tmp_path: Path, umask: str) -> None:
+    home = tmp_path / "home" / "state"
+    env = environment(
+        CANOPY_DIR=str(home / "canopy" / "log"), XDG_STATE_HOME=str(home), CANOPY_NODE="none", CANOPY_SYNC="0"
+    )
+    for code, *arguments in (
+        (TRAINING, umask),
+        (COMMAND, umask, "sync", "--once"),  # builds the pages, and finds no Cassandra
+        (COMMAND, umask, "ls"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], env=env, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+    names = {path.name for path in home.rglob("*") if path.is_file()}
+    assert {"000001.db", "000002.db", "lock", "pages.db", "state.db", "syncer.log", "index.db"} <= names
+    assert list(open_to_others(tmp_path / "home")) == []
+
+
+def test_a_nodes_files_are_private(tmp_path: Path) -> None:
+    before = os.umask(0o000)
+    try:
+        with running_node(tmp_path / "node"):
+            found = list(open_to_others(tmp_path / "node"))
+    finally:
+        os.umask(before)
+    assert found == []
