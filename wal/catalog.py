@@ -6,13 +6,12 @@ Importing this reaches the standard library only. Facts of streams that cannot c
 
 from __future__ import annotations
 
+import math
 import os
-import re
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -23,20 +22,14 @@ from wal.reading.indexfile import IndexFile
 from wal.reading.runrows import run_row
 from wal.reading.streamreader import Fingerprint, StreamFacts, StreamReader, fingerprint, make_entry
 from wal.reading.streams import StreamEntry, Summaries, state_of
+from wal.reading.streamtree import Due, StreamTree, Tracked, is_settled
 from wal.segments.liveness import Liveness, liveness
-from wal.source import RunRow, RunState, SourceError
+from wal.source import RunRow, RunState
 from wal.summary import MetricSummary
 
 __all__ = [
     "Catalog", "StreamEntry", "goal_of", "main_metric", "total_steps",
 ]  # fmt: skip
-
-SETTLED_NS = 2_000_000_000
-"""A directory's mtime is trusted only when it is older than this at the look: within one tick of the file
-system's clock (2 s at worst) a later change can leave the same mtime."""
-
-CRASHED_PER_LOOK = 16
-"""Crashed streams looked at per look, in turn, for a sign of life: a fraction of a millisecond."""
 
 CACHE_EVERY_RECORDS = 1_000
 """A live stream goes into the cache again after this many records: what a later look would read anew."""
@@ -44,29 +37,6 @@ CACHE_EVERY_RECORDS = 1_000
 
 SAVE_RETRY_S = 30.0
 """Between two tries to write the cache while another process holds its lock."""
-
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-@dataclass(slots=True)
-class _Tracked:
-    """A stream under watch. ``seen`` is what its files showed at the last look, ``settled_mtime_ns`` its
-    directory's mtime then (None until it can be trusted), ``cached`` what the cache has of it."""
-
-    run_id: UUID
-    stream_id: UUID
-    directory: Path
-    entry: StreamEntry | None = None
-    reader: StreamReader | None = None
-    seen: Fingerprint | None = None
-    settled_mtime_ns: int | None = None
-    cached: CachedStream | None = None
-
-
-@dataclass(slots=True)
-class _RunDir:
-    settled_mtime_ns: int | None = None
-    streams: dict[str, _Tracked] = field(default_factory=dict[str, _Tracked])
 
 
 class Catalog:
@@ -82,46 +52,67 @@ class Catalog:
         self.index = IndexFile(log_dir)
         self._cache = CatalogCache(self.index)
         self._loaded: dict[str, CachedStream] | None = None
-        self._runs: dict[str, _RunDir] = {}
-        self._rows: dict[UUID, tuple[tuple[StreamEntry, ...], RunRow]] = {}
+        self._tree = StreamTree(log_dir)
+        self._entries: dict[UUID, tuple[StreamEntry, ...]] = {}  # by run, oldest first
+        self._rows: dict[UUID, RunRow] = {}
+        self._stale_rows: set[UUID] = set()
+        self._order: list[UUID] = []
+        self._unsaved: dict[UUID, Tracked] = {}
         self._summaries: dict[str, dict[str, bytes]] = {}
         self._next_save = 0.0
-        self._turn = 0
+        self._looked_at = -math.inf
         self._guard = threading.RLock()
 
     # -- asking -------------------------------------------------------------------------------------
 
-    def streams(self) -> list[StreamEntry]:
-        """Every stream, looked at now, oldest first. Raises SourceError when the log directory is there but
-        cannot be read; one that does not exist holds nothing."""
+    def streams(self, age_s: float = 0.0) -> list[StreamEntry]:
+        """Every stream, looked at within the last ``age_s``, oldest first. Raises SourceError when the log
+        directory is there but cannot be read; one that does not exist holds nothing."""
         with self._guard:
-            entries = [self._with_acks(tracked) for tracked in self._look()]
+            if time.monotonic() - self._looked_at >= age_s:
+                self._look()
+            entries = [entry for streams in self._entries.values() for entry in streams]
         return sorted(entries, key=lambda entry: (entry.info.started_ns, entry.stream_id))
 
     def runs(self) -> dict[UUID, list[StreamEntry]]:
         """The streams of every run, oldest first. Raises like :meth:`streams`."""
-        runs: dict[UUID, list[StreamEntry]] = {}
-        for entry in self.streams():
-            runs.setdefault(entry.run_id, []).append(entry)
-        return runs
+        with self._guard:
+            self._look()
+            return {run_id: list(streams) for run_id, streams in self._entries.items()}
+
+    def streams_of(self, run_id: UUID) -> list[StreamEntry]:
+        """The streams of one run, looked at now, oldest first; none of a run that is not here. What other
+        runs there are costs nothing. Raises like :meth:`streams`."""
+        with self._guard:
+            self._look_through(self._tree.one(run_id))
+            return list(self._entries.get(run_id, ()))
+
+    def known(self, run_id: UUID, stream_id: UUID) -> StreamEntry | None:
+        """A stream as it was at the last look, whenever that was; None for one that was not there."""
+        with self._guard:
+            streams = self._entries.get(run_id, ())
+        return next((entry for entry in streams if entry.stream_id == stream_id), None)
 
     def run_rows(self, limit: int | None = None) -> list[RunRow]:
         """Runs newest first. A run that did not change since the last call is the same object as then.
 
         Raises like :meth:`streams`.
         """
-        kept: dict[UUID, tuple[tuple[StreamEntry, ...], RunRow]] = {}
-        for run_id, streams in self.runs().items():
-            before = self._rows.get(run_id)
-            key = tuple(streams)
-            same = before is not None and all(a is b for a, b in zip(before[0], key, strict=False))
-            kept[run_id] = (
-                before if before and same and len(before[0]) == len(key) else (key, run_row(streams))
-            )
-        self._rows = kept
-        rows = sorted((row for _, row in kept.values()), key=lambda row: (row.started_ns, row.run_id))
-        rows.reverse()
-        return rows if limit is None else rows[:limit]
+        with self._guard:
+            self._look()
+            before = {run_id: self._rows.get(run_id) for run_id in self._stale_rows}
+            for run_id in self._stale_rows:
+                streams = self._entries.get(run_id)
+                if streams:
+                    self._rows[run_id] = run_row(streams)
+                else:
+                    self._rows.pop(run_id, None)
+            self._stale_rows.clear()
+            if any(_start_of(row) != _start_of(self._rows.get(run_id)) for run_id, row in before.items()):
+                self._order = sorted(
+                    self._rows, key=lambda run_id: (self._rows[run_id].started_ns, run_id), reverse=True
+                )
+            return [self._rows[run_id] for run_id in self._order[:limit]]
 
     def close(self) -> None:
         """Write the cache and let others write it."""
@@ -130,52 +121,41 @@ class Catalog:
 
     # -- looking ------------------------------------------------------------------------------------
 
-    def _look(self) -> list[_Tracked]:
+    def _look(self) -> None:
+        self._look_through(self._tree.due())
+        self._looked_at = time.monotonic()
+
+    def _look_through(self, due: Due) -> None:
+        """Bring the entries up to date."""
         if self._loaded is None:
             self._loaded = self._cache.load()
-        gone = self._find_streams()
-        tracked = [stream for run in self._runs.values() for stream in run.streams.values()]
-        for stream in self._due_crashed(tracked):
-            stream.settled_mtime_ns = None
-        for stream in tracked:
-            self._look_at(stream)
-        self.acks.poll()
-        self._save(tracked, gone)
-        return tracked
+        for run in due.runs:
+            for stream in run.streams.values():
+                self._look_at(stream)
+                if stream.reader is not None:
+                    self._unsaved[stream.stream_id] = stream
+        self._tree.settle(due.runs)
+        self._save(due.gone)
+        for run in self._tree.runs.values() if self.acks.poll() else due.runs:
+            self._take(run.run_id, [self._with_acks(stream) for stream in run.streams.values()])
+        for run_id in self._entries.keys() - self._tree.run_ids() if due.gone else ():
+            self._take(run_id, [])
 
-    def _find_streams(self) -> list[str]:
-        """Bring the tree of directories up to date; the ids of streams that are gone come back."""
-        present: dict[str, _RunDir] = {}
-        gone: list[str] = []
-        for name, path, mtime_ns in _uuid_dirs(self.log_dir):
-            run = self._runs.get(name) or _RunDir()
-            present[name] = run
-            if mtime_ns == run.settled_mtime_ns:
-                continue
-            try:
-                found = {stream: directory for stream, directory, _ in _uuid_dirs(Path(path))}
-            except SourceError:
-                continue  # a run that cannot be read now keeps what was known of it
-            for stream in run.streams.keys() - found.keys():
-                del run.streams[stream]
-                gone.append(stream)
-            for stream, directory in found.items():
-                if stream not in run.streams:
-                    run.streams[stream] = _Tracked(UUID(name), UUID(stream), Path(directory))
-            run.settled_mtime_ns = mtime_ns if _is_settled(mtime_ns) else None
-        for name in self._runs.keys() - present.keys():
-            gone.extend(self._runs[name].streams)
-        self._runs = present
-        return gone
+    def _take(self, run_id: UUID, entries: list[StreamEntry]) -> None:
+        """Have a run's streams as they are now."""
+        entries.sort(key=lambda entry: (entry.info.started_ns, entry.stream_id))
+        before = self._entries.get(run_id, ())
+        if len(entries) == len(before) and all(a is b for a, b in zip(before, entries, strict=True)):
+            return
+        if entries:
+            self._entries[run_id] = tuple(entries)
+        else:
+            self._entries.pop(run_id, None)
+        same = len(entries) == len(before) and all(map(_says_the_same, before, entries))
+        if not same:
+            self._stale_rows.add(run_id)
 
-    def _due_crashed(self, tracked: list[_Tracked]) -> list[_Tracked]:
-        """The crashed streams whose turn it is: a writer that lost its lock for a while is not dead."""
-        crashed = [s for s in tracked if s.entry is not None and s.entry.state is RunState.CRASHED]
-        start = self._turn if self._turn < len(crashed) else 0
-        self._turn = start + CRASHED_PER_LOOK
-        return crashed[start : self._turn]
-
-    def _look_at(self, tracked: _Tracked) -> None:
+    def _look_at(self, tracked: Tracked) -> None:
         entry = tracked.entry
         try:
             mtime_ns = os.stat(tracked.directory).st_mtime_ns
@@ -186,7 +166,7 @@ class Catalog:
             self._cannot_read(tracked, error)
             return
         heartbeat_ns = max((mtime for _, _, mtime in shown), default=mtime_ns)
-        tracked.settled_mtime_ns = mtime_ns if _is_settled(max(mtime_ns, heartbeat_ns)) else None
+        tracked.settled_mtime_ns = mtime_ns if is_settled(max(mtime_ns, heartbeat_ns)) else None
         if entry is None:
             entry = self._recall(tracked, shown, heartbeat_ns)
         if entry is not None and shown == tracked.seen and entry.problem is None:
@@ -194,7 +174,7 @@ class Catalog:
             return
         self._read(tracked, shown, heartbeat_ns)
 
-    def _recall(self, tracked: _Tracked, shown: Fingerprint, heartbeat_ns: int) -> StreamEntry | None:
+    def _recall(self, tracked: Tracked, shown: Fingerprint, heartbeat_ns: int) -> StreamEntry | None:
         """The entry that the cache has for these very files."""
         cached = (self._loaded or {}).get(str(tracked.stream_id))
         if cached is None or cached.fingerprint != shown:
@@ -205,7 +185,7 @@ class Catalog:
         tracked.entry = make_entry(tracked, cached.facts, summaries, heartbeat_ns, self._clock_ns())
         return tracked.entry
 
-    def _unchanged(self, tracked: _Tracked, entry: StreamEntry, heartbeat_ns: int) -> StreamEntry:
+    def _unchanged(self, tracked: Tracked, entry: StreamEntry, heartbeat_ns: int) -> StreamEntry:
         """Nothing was written since: only the process can have died, and time passed."""
         if entry.final and entry.state is not RunState.CRASHED:
             return entry
@@ -222,7 +202,7 @@ class Catalog:
         state = state_of(None, alive, now_ns - heartbeat_ns)
         return replace(entry, liveness=alive, state=state, heartbeat_ns=heartbeat_ns, ended_ns=None)
 
-    def _read(self, tracked: _Tracked, shown: Fingerprint, heartbeat_ns: int) -> None:
+    def _read(self, tracked: Tracked, shown: Fingerprint, heartbeat_ns: int) -> None:
         entry = tracked.entry
         rewritten = entry is not None and entry.final  # what cannot grow has changed: start afresh
         if tracked.reader is None or rewritten:
@@ -230,7 +210,7 @@ class Catalog:
         tracked.entry = tracked.reader.refresh(heartbeat_ns, self._clock_ns())
         tracked.seen = shown
 
-    def _reader(self, tracked: _Tracked, fresh: bool) -> StreamReader:
+    def _reader(self, tracked: Tracked, fresh: bool) -> StreamReader:
         """A reader that goes on from what the cache knows of a live stream."""
         place = tracked.run_id, tracked.stream_id, tracked.directory
         cached = tracked.cached
@@ -245,14 +225,14 @@ class Catalog:
                 return StreamReader(*place, replace(cached.facts), packed)
         return StreamReader(*place)
 
-    def _cannot_read(self, tracked: _Tracked, error: OSError) -> None:
+    def _cannot_read(self, tracked: Tracked, error: OSError) -> None:
         tracked.settled_mtime_ns = None
         problem = f"{tracked.directory} cannot be read: {error.strerror or error}"
         entry = tracked.entry or make_entry(tracked, StreamFacts(), Summaries({}, {}), 0, self._clock_ns())
         if entry.problem != problem:
             tracked.entry = replace(entry, problem=problem)
 
-    def _with_acks(self, tracked: _Tracked) -> StreamEntry:
+    def _with_acks(self, tracked: Tracked) -> StreamEntry:
         entry = tracked.entry
         assert entry is not None, "every stream was looked at"
         acked = self.acks.of(entry.stream_id)
@@ -262,13 +242,13 @@ class Catalog:
 
     # -- the cache ----------------------------------------------------------------------------------
 
-    def _save(self, tracked: list[_Tracked], gone: list[str]) -> None:
+    def _save(self, gone: list[str]) -> None:
         """Put into the cache what it lacks: streams that ended, and live ones that grew a lot."""
         if time.monotonic() < self._next_save:
             return
         rows: list[tuple[CachedStream, dict[str, bytes]]] = []
-        saved: list[_Tracked] = []
-        for stream in tracked:
+        saved: list[Tracked] = []
+        for stream in self._unsaved.values():
             reader, entry, seen = stream.reader, stream.entry, stream.seen
             if reader is None or entry is None or seen is None or entry.problem or reader.facts.meta is None:
                 continue
@@ -281,6 +261,8 @@ class Catalog:
             names = cached_names(facts.positions)
             rows.append((cached, {name: entry.summaries.packed(name) for name in names}))
             saved.append(stream)
+        for name in gone:
+            self._unsaved.pop(UUID(name), None)
         if not rows and not gone:
             return
         if not self._cache.save(rows, gone):  # another process keeps the cache
@@ -290,7 +272,7 @@ class Catalog:
             stream.cached = cached
             self._let_go(stream)
 
-    def _let_go(self, tracked: _Tracked) -> None:
+    def _let_go(self, tracked: Tracked) -> None:
         """A stream that ended needs no reader any more, and its curves lie in the cache."""
         entry, cached = tracked.entry, tracked.cached
         if entry is None or cached is None or not entry.final:
@@ -300,8 +282,9 @@ class Catalog:
             by_stream.pop(cached.stream, None)
         summaries = Summaries(cached.facts.positions, fetch=lambda name: self._fetch(tracked, name))
         tracked.entry = replace(entry, summaries=summaries)
+        self._unsaved.pop(tracked.stream_id, None)
 
-    def _fetch(self, tracked: _Tracked, name: str) -> bytes:
+    def _fetch(self, tracked: Tracked, name: str) -> bytes:
         """A summary from the cache, all streams' of that name at once; else from the stream itself."""
         with self._guard:
             by_stream = self._summaries.get(name)
@@ -317,28 +300,14 @@ class Catalog:
             return body
 
 
-def _uuid_dirs(directory: Path) -> Iterator[tuple[str, str, int]]:
-    """(name, path, mtime in ns) of the directories in ``directory`` whose name is a UUID."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if _UUID.fullmatch(entry.name) is None:
-                    continue
-                try:
-                    status = entry.stat()
-                except OSError:
-                    continue
-                if stat.S_ISDIR(status.st_mode):
-                    yield entry.name, entry.path, status.st_mtime_ns
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SourceError(
-            f"The log directory {directory} cannot be read ({error.strerror}): make it readable, "
-            "or name another one with CANOPY_DIR."
-        ) from None
+def _start_of(row: RunRow | None) -> int | None:
+    return row.started_ns if row is not None else None
 
 
-def _is_settled(mtime_ns: int) -> bool:
-    # The real clock, not the one that is passed in: it is compared with what the file system wrote.
-    return time.time_ns() - mtime_ns > SETTLED_NS
+def _says_the_same(before: StreamEntry, now: StreamEntry) -> bool:
+    """Whether nothing but a sign of life tells two entries of a stream apart."""
+    return (
+        now.summaries is before.summaries
+        and now.acked is before.acked
+        and (now.state, now.ended_ns, now.problem) == (before.state, before.ended_ns, before.problem)
+    )

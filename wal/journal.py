@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -108,6 +109,10 @@ class Journal(Upkeep):
         self.abandoned = False
         """True in a forked child: the stream is its parent's, and this object is of no use there."""
         super().__init__(log_dir, run, stream, connect, clock_ns, first_step, limits)
+        with suppress(OSError):
+            os.utime(
+                log_dir
+            )  # readers look there for what is new; a resume shows in its run's directory alone
         _journals.add(self)
         self._thread.start()
 

@@ -58,7 +58,10 @@ class LocalSource:
 
     def run(self, run_id: UUID) -> RunDetail:
         """One run with its config, streams and the catalogue of its metrics. KeyError when it is not here."""
-        streams = self._streams(run_id)
+        return self.detail_of(self._streams(run_id))
+
+    def detail_of(self, streams: Sequence[StreamEntry]) -> RunDetail:
+        """The run that these are the streams of, all of one look."""
         summary: dict[str, object] = {}
         for stream in streams:
             summary.update(self._rare(stream).summary)
@@ -147,12 +150,16 @@ class LocalSource:
         return local_pace(reversed(self._index(stream).after(0)), seconds)
 
     def _streams(self, run_id: UUID) -> list[StreamEntry]:
-        streams = self.catalog.runs().get(run_id)
+        streams = self.catalog.streams_of(run_id)
         if not streams:
             raise KeyError(run_id)
         return streams
 
     def _stream(self, run_id: UUID, stream_id: UUID) -> StreamEntry:
+        """Where a stream lies, which never changes: looked for only when it was never seen."""
+        known = self.catalog.known(run_id, stream_id)
+        if known is not None:
+            return known
         for stream in self._streams(run_id):
             if stream.stream_id == stream_id:
                 return stream

@@ -61,6 +61,9 @@ CONNECT_S = 2.0
 DETAIL_S = 1.0
 """A screen asks for the streams of the run once a chart: one answer of Cassandra serves all its charts."""
 
+STATUS_AGE_S = 0.9
+"""A status line asks every second: where the list has just been read, that look will do."""
+
 TAIL_RECORDS = 512
 TAIL_READS = 4
 """Newest records of another machine's live stream, read beyond what its row counts yet: the row is written
@@ -146,7 +149,10 @@ class MergedSource:
     def status(self) -> StoreStatus:
         """Where the data comes from. Never waits."""
         standing = self._reach.standing
-        streams = self._local_streams()
+        try:
+            streams = self.local.catalog.streams(STATUS_AGE_S)
+        except SourceError:
+            streams = []
         waiting, late = self._age.late(streams, time.monotonic())
         connection, detail, remedy = standing.connection, standing.detail, standing.remedy
         if connection is Connection.UP and late:
@@ -167,35 +173,33 @@ class MergedSource:
         Raises KeyError for a run that neither knows, SourceError when only Cassandra could know it and does
         not answer.
         """
-        return self._run(run_id, 0.0)
+        return self._run(run_id, self._local_streams(run_id), 0.0)
 
     def look(self, run_id: UUID) -> RunLook:
         """One run with its metrics, all of one moment. Raises like :meth:`run`."""
-        return self._look_at(self.run(run_id))
+        return self._look(run_id, 0.0)
 
-    def _look_at(self, detail: RunDetail) -> RunLook:
-        views = _stream_views(detail.streams, self._local_streams(detail.row.run_id))
-        return RunLook(detail, views, self._series_reader())
+    def _look(self, run_id: UUID, age_s: float) -> RunLook:
+        entries = self._local_streams(run_id)
+        detail = self._run(run_id, entries, age_s)
+        return RunLook(detail, _stream_views(detail.streams, entries), self._series_reader())
 
-    def _run(self, run_id: UUID, age_s: float) -> RunDetail:
-        """The same, where what Cassandra said may be ``age_s`` old."""
-        try:
-            local = self.local.run(run_id)
-        except (KeyError, SourceError):
-            local = None
-        if local is None:
-            return self._shipped_run(run_id, age_s)
+    def _run(self, run_id: UUID, entries: Sequence[StreamEntry], age_s: float) -> RunDetail:
+        """The run with this machine's streams as these say; what Cassandra said may be ``age_s`` old."""
+        if not entries:
+            return self._shipped_run(run_id, entries, age_s)
+        local = self.local.detail_of(entries)
         listed = self._reach.look().get(run_id)
         if listed is None:
             return local
         if listed.streams <= len(local.streams) and not local.row.problem:
             return replace(local, row=merge_rows(local.row, listed))
         try:
-            return merge_details(local, self._shipped_run(run_id, age_s))
+            return merge_details(local, self._shipped_run(run_id, entries, age_s))
         except (KeyError, SourceError):
             return local
 
-    def _shipped_run(self, run_id: UUID, age_s: float) -> RunDetail:
+    def _shipped_run(self, run_id: UUID, entries: Sequence[StreamEntry], age_s: float) -> RunDetail:
         """What Cassandra says of a run, or said last."""
         deadline = time.monotonic() + ANSWER_S
         known = self._details.get(run_id)
@@ -203,7 +207,7 @@ class MergedSource:
             self._reach.settled.wait(ANSWER_S)
         elif time.monotonic() - known[0] < age_s:
             return known[1]
-        here, origin = self._local_ids(run_id), self._reach.origin
+        here, origin = _readable(entries), self._reach.origin
 
         def read(store: CassandraStore) -> RunDetail:
             detail = _read_run(store, run_id, here)
@@ -241,16 +245,14 @@ class MergedSource:
         self._reach.failed(store, question.error)
         raise SourceError(str(question.error)) from question.error
 
-    def _local_streams(self, run_id: UUID | None = None) -> list[StreamEntry]:
+    def _local_streams(self, run_id: UUID) -> list[StreamEntry]:
         try:
-            catalog = self.local.catalog
-            return catalog.streams() if run_id is None else catalog.runs().get(run_id, [])
+            return self.local.catalog.streams_of(run_id)
         except SourceError:
             return []
 
     def _local_ids(self, run_id: UUID) -> frozenset[UUID]:
-        """Streams of the run that this machine's log can be asked about."""
-        return frozenset(entry.stream_id for entry in self._local_streams(run_id) if not entry.problem)
+        return _readable(self._local_streams(run_id))
 
     # -- points -------------------------------------------------------------------------------------
 
@@ -267,7 +269,7 @@ class MergedSource:
 
     def metric(self, run_id: UUID, name: str, *, wait_s: float = ANSWER_S) -> MetricRow:
         """As :meth:`wal.reading.runlook.RunLook.metric`, of the run as it is now."""
-        return self._look_at(self._run(run_id, DETAIL_S)).metric(name, wait_s=wait_s)
+        return self._look(run_id, DETAIL_S).metric(name, wait_s=wait_s)
 
     def points(self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0) -> Points:
         """The points of a metric in a stream after a seq: Cassandra's, completed by the log's."""
@@ -324,13 +326,18 @@ class MergedSource:
         listed = self._reach.look().get(run_id)
         if whole and (listed is None or listed.streams <= len(entries)):
             return _stream_views([stream_row(entry) for entry in entries], entries)
-        return _stream_views(self._run(run_id, DETAIL_S).streams, entries)
+        return _stream_views(self._run(run_id, entries, DETAIL_S).streams, entries)
 
     def _view(self, run_id: UUID, stream_id: UUID) -> StreamView:
         for view in self._views(run_id):
             if view.row.stream_id == stream_id:
                 return view
         raise KeyError(stream_id)
+
+
+def _readable(entries: Sequence[StreamEntry]) -> frozenset[UUID]:
+    """Streams that this machine's log can be asked about."""
+    return frozenset(entry.stream_id for entry in entries if not entry.problem)
 
 
 def _stream_views(rows: Sequence[StreamRow], entries: Sequence[StreamEntry]) -> list[StreamView]:

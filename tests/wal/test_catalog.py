@@ -15,6 +15,7 @@ from helpers.logs import SECOND, START_NS, Ticking, log, make_run, open_journal,
 from helpers.waiting import eventually
 
 from wal.catalog import Catalog
+from wal.reading import streamtree
 from wal.reading.streams import SILENCE_NS, StreamEntry
 from wal.record import uuid7
 from wal.source import RunState, SourceError
@@ -131,6 +132,52 @@ def test_an_unchanged_run_is_the_same_object(tmp_path: Path) -> None:
     assert after[1] is before[1]
     assert after[0].records == 1
     journal.close()
+
+
+@pytest.fixture
+def nothing_ended_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with very many runs, of which a look takes a small share."""
+    monkeypatch.setattr(streamtree, "SETTLED_NS", 0)
+    monkeypatch.setattr(streamtree, "ENDED_PER_LOOK", 0)
+
+
+@pytest.mark.usefixtures("nothing_ended_is_looked_at")
+def test_the_resume_of_a_run_that_ended_shows_at_once(tmp_path: Path) -> None:
+    info = make_run()
+    write_run(tmp_path, [{"loss": 1.0}], info)
+    catalog = Catalog(tmp_path)
+    assert [row.streams for row in (catalog.run_rows(), catalog.run_rows())[1]] == [1]
+    journal = open_journal(tmp_path, info)
+    (row,) = catalog.run_rows()
+    assert (row.streams, row.state) == (2, RunState.RUNNING)
+    journal.close()
+
+
+@pytest.mark.usefixtures("nothing_ended_is_looked_at")
+def test_what_ended_is_looked_at_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        write_run(tmp_path, [{"loss": 1.0}], make_run(name=name))
+    catalog = Catalog(tmp_path)
+    first = segment(catalog.streams()[0])
+    catalog.streams()
+    first.with_name("000002.db").write_bytes(b"not a segment")
+    assert not any(entry.problem for entry in catalog.streams())
+    monkeypatch.setattr(streamtree, "ENDED_PER_LOOK", 1)
+    looks = [[entry.problem for entry in catalog.streams()] for _ in range(3)]
+    assert any(any(problems) for problems in looks)
+
+
+def test_one_run_is_looked_at_alone(tmp_path: Path) -> None:
+    run_id, stream_id = write_run(tmp_path, [{"loss": 1.0}], make_run(name="a"))
+    other, _ = write_run(tmp_path, [{"loss": 1.0}], make_run(name="b"))
+    catalog = Catalog(tmp_path)
+    assert [entry.stream_id for entry in catalog.streams_of(run_id)] == [stream_id]
+    assert catalog.known(run_id, stream_id) is not None
+    assert catalog.streams_of(uuid7()) == []
+    shutil.rmtree(tmp_path / str(run_id))
+    assert catalog.streams_of(run_id) == []
+    assert catalog.known(run_id, stream_id) is None
+    assert [row.run_id for row in catalog.run_rows()] == [other]
 
 
 def test_config_and_tags_are_the_newest(tmp_path: Path) -> None:
