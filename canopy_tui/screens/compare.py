@@ -10,7 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.getters import query_one
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from canopy_tui.comparing import CompareRequest, Comparison, read_comparison
 from canopy_tui.format import plural
@@ -20,6 +20,7 @@ from canopy_tui.runlines import ascii_pieces
 from canopy_tui.screens.live import LiveScreen
 from canopy_tui.widgets.compare_pane import ComparePane
 from canopy_tui.widgets.difference_pane import DifferencePane
+from canopy_tui.widgets.key_line import KeyLine
 from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.title_bar import TitleBar
 from wal.source import RunState
@@ -65,7 +66,7 @@ Table    Only the config keys that differ; – is not set. What is the same
             yield chart
             yield table
         yield StatusLine()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._focus()

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.getters import query_one
 from textual.message import Message
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from canopy_tui.families import chart_order
 from canopy_tui.inspector import in_order
@@ -23,6 +23,7 @@ from canopy_tui.runreading import RunReading, read_run, redrawn
 from canopy_tui.screens.comparable import COMPARING, ComparableScreen
 from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.config_pane import ConfigPane
+from canopy_tui.widgets.key_line import KeyLine
 from canopy_tui.widgets.lines import LineList
 from canopy_tui.widgets.run_head import RunHead
 from canopy_tui.widgets.status_line import StatusLine
@@ -93,7 +94,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
                 pane.id = f"tab-{place}"
                 yield pane
         yield StatusLine()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def _panes(self) -> tuple[ChartsPane, ConfigPane, TopologyPane, LineList]:
         app = self.app

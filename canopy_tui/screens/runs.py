@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.getters import query_one
-from textual.widgets import Footer
 
 from canopy_tui import format as fmt
 from canopy_tui.filtering import Context, Filter, parse_typing
@@ -20,6 +19,7 @@ from canopy_tui.previewlines import Place, preview_box
 from canopy_tui.screens.comparable import COMPARING, ComparableScreen
 from canopy_tui.widgets.empty import EmptyState
 from canopy_tui.widgets.filter_bar import FilterBar
+from canopy_tui.widgets.key_line import KeyLine
 from canopy_tui.widgets.plain_input import PlainInput
 from canopy_tui.widgets.preview import Preview
 from canopy_tui.widgets.run_table import RunHeader, RunTable
@@ -88,7 +88,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
                 yield EmptyState()
             yield Preview()
         yield StatusLine()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.table.focus()
