@@ -10,17 +10,16 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
 from sqlite_utils import Database
-from sqlite_utils.db import Table
-from sqlite_utils.migrations import Migrations
 
 from wal.paths import make_private_file
+from wal.shipping.statetables import migrations, table
 
 STATE_FILE = "state.db"
 BUSY_SECONDS = 5.0
@@ -99,6 +98,18 @@ class VerifiedSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class PrunedStream:
+    """A stream that was taken off this machine, or is about to be: its rows are in Cassandra, verified."""
+
+    stream_id: UUID
+    run_id: UUID
+    project: str
+    name: str
+    records: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PagingState:
     """What the syncer has to remember of a stream's pages.
 
@@ -118,70 +129,6 @@ class PagingState:
     fine_settled: int = 0
     shipped: bool = False
     local: bool = False
-
-
-_migrations = Migrations("canopy_syncer")
-
-
-@_migrations()
-def _first(db: Database) -> None:
-    # Every column is spelled out and the tables are STRICT: nothing is guessed from a first row.
-    for name, columns, pk in (
-        (
-            "stream",
-            {
-                "stream": str, "run": str, "base_us": int, "registered": int, "end_shipped": int,
-                "announced": int, "state": str, "ended_ns": int, "last_seq": int,
-            },
-            "stream",
-        ),
-        (
-            "cursor",
-            {"stream": str, "segment": int, "first_seq": int, "acked": int, "stated": int},
-            ("stream", "segment"),
-        ),
-        (
-            "closing",
-            {
-                "stream": str, "segment": int, "last_seq": int, "count": int, "digest": str,
-                "min_step": int, "max_step": int,
-            },
-            ("stream", "segment"),
-        ),
-        (
-            "doubtful",
-            {"stream": str, "segment": int, "mark": int, "first_seq": int, "last_seq": int},
-            ("stream", "segment", "mark"),
-        ),
-        ("rejected", {"stream": str, "seq": int, "reason": str, "at_ns": int}, ("stream", "seq")),
-    ):  # fmt: skip
-        _table(db, name).create(columns, pk=pk, strict=True)
-    _table(db, "destination").create({"id": int, "identity": str}, pk="id", strict=True)
-    db.execute("CREATE TABLE status (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL) STRICT")
-
-
-@_migrations()
-def _paging(db: Database) -> None:
-    columns = {
-        "stream": str, "shift": int, "built_seq": int, "built_ns": int, "identity": int,
-        "coarse_settled": int, "fine_settled": int, "shipped": int, "local": int,
-    }  # fmt: skip
-    _table(db, "paging").create(columns, pk="stream", strict=True)
-
-
-@_migrations()
-def _remains(db: Database) -> None:
-    _table(db, "stream").add_column("remains", str)
-
-
-@_migrations()
-def _verified(db: Database) -> None:
-    columns = {"stream": str, "segment": int, "first_seq": int, "last_seq": int, "at_ns": int}
-    _table(db, "verified").create(columns, pk=("stream", "segment"), strict=True)
-
-
-def _table(db: Database, name: str) -> Table:
-    return db.table(name)
 
 
 def _stream_state(row: Mapping[str, Any]) -> StreamState:
@@ -226,7 +173,7 @@ class State:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             db = Database(connection)
-            _migrations.apply(db)
+            migrations.apply(db)
         except BaseException:
             connection.close()
             raise
@@ -239,12 +186,12 @@ class State:
 
     def streams(self) -> dict[UUID, StreamState]:
         """Every stream this log directory's syncers have ever seen."""
-        rows = _table(self._db, "stream").rows
+        rows = table(self._db, "stream").rows
         return {UUID(row["stream"]): _stream_state(row) for row in rows}
 
     def segments(self, stream_id: UUID) -> list[SegmentState]:
         """The cursors of a stream, by segment."""
-        rows = _table(self._db, "cursor").rows_where("stream = ?", [str(stream_id)], order_by="segment")
+        rows = table(self._db, "cursor").rows_where("stream = ?", [str(stream_id)], order_by="segment")
         return [
             SegmentState(stream_id, row["segment"], row["first_seq"], row["acked"], bool(row["stated"]))
             for row in rows
@@ -252,7 +199,7 @@ class State:
 
     def closings(self, stream_id: UUID) -> dict[int, Closing]:
         """The seals made for a dead writer's segments, by segment number."""
-        rows = _table(self._db, "closing").rows_where("stream = ?", [str(stream_id)])
+        rows = table(self._db, "closing").rows_where("stream = ?", [str(stream_id)])
         return {
             row["segment"]: Closing(
                 stream_id, row["segment"], row["last_seq"], row["count"], row["digest"], row["min_step"],
@@ -265,12 +212,12 @@ class State:
         """What was acknowledged without the quiet time that makes it certain."""
         return [
             Doubt(UUID(row["stream"]), row["segment"], row["mark"], row["first_seq"], row["last_seq"])
-            for row in _table(self._db, "doubtful").rows_where(order_by="stream, segment, first_seq")
+            for row in table(self._db, "doubtful").rows_where(order_by="stream, segment, first_seq")
         ]
 
     def verified(self, stream_id: UUID) -> dict[int, VerifiedSegment]:
         """What was read back from Cassandra of a stream, by segment."""
-        rows = _table(self._db, "verified").rows_where("stream = ?", [str(stream_id)])
+        rows = table(self._db, "verified").rows_where("stream = ?", [str(stream_id)])
         return {
             row["segment"]: VerifiedSegment(
                 stream_id, row["segment"], row["first_seq"], row["last_seq"], row["at_ns"]
@@ -280,12 +227,12 @@ class State:
 
     def rejected_count(self) -> int:
         """Records that the server refused and that were set aside."""
-        return _table(self._db, "rejected").count
+        return table(self._db, "rejected").count
 
     def paging(self) -> dict[UUID, PagingState]:
         """What is remembered of the pages of every stream."""
         found: dict[UUID, PagingState] = {}
-        for row in _table(self._db, "paging").rows:
+        for row in table(self._db, "paging").rows:
             stream_id = UUID(row.pop("stream"))
             shipped, local = bool(row.pop("shipped")), bool(row.pop("local"))
             found[stream_id] = PagingState(stream_id, shipped=shipped, local=local, **row)
@@ -294,7 +241,7 @@ class State:
     @property
     def destination(self) -> str | None:
         """Which Cassandra the cursors speak of; None before the first connection."""
-        rows = list(_table(self._db, "destination").rows)
+        rows = list(table(self._db, "destination").rows)
         return rows[0]["identity"] if rows else None
 
     # -- writing -------------------------------------------------------------------------------------
@@ -331,6 +278,11 @@ class State:
         row = {"stream": str(row.pop("stream_id")), **row}
         self._put("verified", (row["stream"], verified.segment), row)
 
+    def put_pruned(self, pruned: PrunedStream) -> None:
+        row = asdict(pruned)
+        row = {"stream": str(row.pop("stream_id")), "run": str(row.pop("run_id")), **row}
+        self._put("pruned", (row["stream"],), row)
+
     def put_doubt(self, doubt: Doubt) -> None:
         row = asdict(doubt)
         row = {"stream": str(row.pop("stream_id")), **row}
@@ -359,12 +311,42 @@ class State:
         self._cleared.clear()
         with self._db.atomic():
             for name in ("cursor", "doubtful", "rejected", "verified"):
-                _table(self._db, name).delete_where()
+                table(self._db, name).delete_where()
             self._db.execute("UPDATE stream SET registered = 0, end_shipped = 0, announced = -1")
             self._db.execute("UPDATE paging SET coarse_settled = 0, fine_settled = 0, shipped = 0")
 
-    def _put(self, table: str, key: tuple[object, ...], row: dict[str, Any]) -> None:
-        self._rows.setdefault(table, {})[key] = row
+    def send_again(self, bases: Mapping[UUID, int]) -> None:
+        """Forget, at once, that anything of these streams was shipped. ``bases``: the least base that each is
+        sent with now, µs; no base becomes smaller."""
+        self.commit()
+        with self._db.atomic():
+            for stream_id, base_us in bases.items():
+                key = str(stream_id)
+                for name in ("cursor", "doubtful", "rejected", "verified"):
+                    table(self._db, name).delete_where("stream = ?", [key])
+                self._db.execute(
+                    "UPDATE stream SET registered = 0, end_shipped = 0, announced = -1, "
+                    "base_us = max(base_us, ?) WHERE stream = ?",
+                    [base_us, key],
+                )
+                self._db.execute(
+                    "UPDATE paging SET coarse_settled = 0, fine_settled = 0, shipped = 0 WHERE stream = ?",
+                    [key],
+                )
+
+    def retry(self, doubt: Doubt, seqs: Sequence[int]) -> None:
+        """Take records out of those set aside, at once, and have them sent once more, as the doubt says."""
+        self.commit()
+        self.put_doubt(doubt)
+        with self._db.atomic():
+            for seq in seqs:
+                table(self._db, "rejected").delete_where(
+                    "stream = ? AND seq = ?", [str(doubt.stream_id), seq]
+                )
+            self.commit()
+
+    def _put(self, name: str, key: tuple[object, ...], row: dict[str, Any]) -> None:
+        self._rows.setdefault(name, {})[key] = row
 
     @property
     def dirty(self) -> bool:
@@ -377,11 +359,11 @@ class State:
             return
         with self._db.atomic():
             for stream, segment, mark in self._cleared:
-                _table(self._db, "doubtful").delete_where(
+                table(self._db, "doubtful").delete_where(
                     "stream = ? AND segment = ? AND mark = ?", [stream, segment, mark]
                 )
-            for table, rows in self._rows.items():
-                _table(self._db, table).upsert_all(rows.values(), pk=_KEYS[table])
+            for name, rows in self._rows.items():
+                table(self._db, name).upsert_all(rows.values(), pk=_KEYS[name])
         self._rows.clear()
         self._cleared.clear()
 
@@ -392,6 +374,7 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "paging": "stream",
     "closing": ("stream", "segment"),
     "verified": ("stream", "segment"),
+    "pruned": "stream",
     "doubtful": ("stream", "segment", "mark"),
     "rejected": ("stream", "seq"),
     "status": "id",
