@@ -372,7 +372,8 @@ class Syncer:
         shipped = waiting <= damaged and not again and self.announcer.all_told
         drained = shipped and self.keeper.done and self.backlog.all_seen
         connection = self._status.update(
-            self.link, waiting=waiting, again=again, stored=self.stored, rejected=self.rejected,
+            self.link, self.backlog.streams.values(),
+            waiting=waiting, again=again, stored=self.stored, rejected=self.rejected,
             problems=self.backlog.problems + self.pager.problems, unpaged=self.pager.unpaged, drained=drained,
         )  # fmt: skip
         return Outcome(

@@ -28,7 +28,8 @@ _FLOCK = struct.Struct("hhqqi4x" if _FLOCK_FIRST else "qqihh")
 _DEADMAN_BYTE = 128
 """UNIX_SHM_DMS in SQLite's os_unix.c: who finds it unlocked is the first, and starts a new ``-shm``."""
 
-_own_locks: set[str] = set()
+_own_locks: dict[str, int] = {}
+"""Descriptors by path."""
 
 
 class Liveness(Enum):
@@ -51,7 +52,7 @@ def take_lock(directory: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise
-    _own_locks.add(str(path))
+    _own_locks[str(path)] = descriptor
     return descriptor
 
 
@@ -66,8 +67,27 @@ def hold_lock(descriptor: int) -> None:
 
 def drop_lock(directory: Path, descriptor: int) -> None:
     """Let go of a lock taken by :func:`take_lock`."""
-    _own_locks.discard(str(directory / LOCK_NAME))
+    _own_locks.pop(str(directory / LOCK_NAME), None)
     os.close(descriptor)
+
+
+def note_durable(descriptor: int, seq: int) -> None:
+    """Say in the lock file that all of the stream up to ``seq`` would survive a loss of power."""
+    try:
+        os.pwrite(descriptor, b"%020d\n" % seq, 0)
+    except OSError:  # a full disk: who looks on sees an older number, which is true as well
+        pass
+
+
+def durable_seq(stream_dir: Path) -> int | None:
+    """What the writer of a stream said last by :func:`note_durable`; None when it never did."""
+    path = stream_dir / LOCK_NAME
+    held = _own_locks.get(str(path))
+    try:
+        said = os.pread(held, 32, 0) if held is not None else path.read_bytes()
+    except OSError:
+        return None
+    return int(said) if said.strip().isdigit() else None
 
 
 def forget_locks() -> None:

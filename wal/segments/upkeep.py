@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from wal.paths import make_private_directory
 from wal.segments import notice
 from wal.segments.appending import DISK_TROUBLE, Appender
-from wal.segments.liveness import LOCK_NAME, drop_lock, hold_lock, take_lock
+from wal.segments.liveness import LOCK_NAME, drop_lock, hold_lock, note_durable, take_lock
 from wal.segments.locks import APPEND, MAINTENANCE, GivenUp, Yielding
 from wal.segments.meta import End, Limits, RunInfo, StreamInfo
 from wal.segments.sealing import HASTY, PATIENT, Sealer, is_broken
@@ -186,6 +186,8 @@ class Upkeep(Appender):
                 notice.once(f"sync {self.directory}", f"{self.directory} cannot be synced to disk ({error})")
             return False
         self._synced_seq = seq
+        if not self._closed:
+            note_durable(self._lock, seq)
         return True
 
     def _seal_old(self, pause: Callable[[], None] | None) -> None:
