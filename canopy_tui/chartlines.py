@@ -27,16 +27,23 @@ ROLE_TONES = {
 }  # fmt: skip
 """Tone of each role of a plot. Red is for what is not finite; a clipped value is no fault of the run."""
 
+SHADED = "+phase"
+"""Ends the tone of what lies in a phase."""
+
 
 @cache
-def tone_of(role: Role, tint: Tint) -> str:
-    """Tone of a part of a plot; one with a colour of its own has the tone ``role:tint``."""
-    return ROLE_TONES[role.value] if tint is Tint.MAIN else f"{role.value}:{tint.value}"
+def tone_of(role: Role, tint: Tint, shaded: bool = False) -> str:
+    """Tone of a part of a plot; one with a colour of its own has the tone ``role:tint``, one in a phase ends
+    with :data:`SHADED`."""
+    tone = ROLE_TONES[role.value] if tint is Tint.MAIN else f"{role.value}:{tint.value}"
+    return tone + SHADED if shaded else tone
 
 
 def plot_lines(drawn: Plot) -> list[Line]:
     """The rows of a plot as pieces."""
-    return [[Piece(part.text, tone_of(part.role, part.tint)) for part in row] for row in drawn.rows]
+    return [
+        [Piece(part.text, tone_of(part.role, part.tint, part.shaded)) for part in row] for row in drawn.rows
+    ]
 
 
 def title_line(
@@ -107,11 +114,16 @@ LEGEND_GAP = 2
 """Cells between a curve and a legend beside it."""
 
 
+def is_guide(piece: Piece) -> bool:
+    """Whether it is but a line at a tick."""
+    return piece.tone.removesuffix(SHADED) == "guide"
+
+
 def _free_at_end(line: Line) -> int:
     """How many cells at its end are blank or a guide."""
     free = 0
     for piece in reversed(line):
-        if piece.tone == "guide" or not piece.text.strip():
+        if is_guide(piece) or not piece.text.strip():
             free += len(piece.text)
             continue
         return free + len(piece.text) - len(piece.text.rstrip())

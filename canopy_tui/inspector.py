@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
-from canopy_tui.chartlines import plot_lines
+from canopy_tui.chartlines import is_guide, plot_lines
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.sparkline import Mark, spark_text, sparkline
 from canopy_tui.families import look_of
@@ -223,5 +223,5 @@ def chart_lines(
     drawn = plot(curves, width, height, shown=steps, glyphs=glyphs)
     lines = plot_lines(drawn)
     if not guides:
-        lines = [[Piece(" " * len(p.text)) if p.tone == "guide" else p for p in line] for line in lines]
+        lines = [[Piece(" " * len(p.text)) if is_guide(p) else p for p in line] for line in lines]
     return lines

@@ -38,24 +38,21 @@ def look(role: Role, tint: Tint = Tint.MAIN) -> int:
     return _ROLE_AT[role] * len(_TINTS) + _TINT_AT[tint]
 
 
-def tint_place(tint: Tint) -> int:
-    """A tint as a number."""
-    return _TINT_AT[tint]
-
-
 BLANK = look(Role.BLANK)
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Cells of shape (rows, columns): their characters and their looks."""
+    """Cells of shape (rows, columns): their characters and their looks, and which columns are shaded."""
 
     chars: NDArray[np.str_]
     looks: NDArray[np.int64]
+    shaded: NDArray[np.bool_]
 
     @classmethod
-    def blank(cls, rows: int, columns: int) -> Canvas:
-        return cls(np.full((rows, columns), " ", dtype="<U1"), np.full((rows, columns), BLANK))
+    def blank(cls, rows: int, shaded: NDArray[np.bool_]) -> Canvas:
+        shape = rows, len(shaded)
+        return cls(np.full(shape, " ", dtype="<U1"), np.full(shape, BLANK), shaded)
 
     def put(
         self,
@@ -81,29 +78,30 @@ class Canvas:
         texts = np.ascontiguousarray(self.chars).view(f"<U{width}").ravel().tolist()
         cuts = np.ones((height, width), dtype=np.bool_)
         np.not_equal(self.looks[:, 1:], self.looks[:, :-1], out=cuts[:, 1:])
+        cuts[:, 1:] |= self.shaded[1:] != self.shaded[:-1]
         row_of, starts = (found.tolist() for found in np.nonzero(cuts))
-        looks = self.looks[cuts].tolist()
+        looks, shaded = self.looks[cuts].tolist(), self.shaded.tolist()
         made: list[list[Part]] = [[] for _ in range(height)]
         ends = [*starts[1:], width]
         for row, start, end, seen in zip(row_of, starts, ends, looks, strict=True):
             role, tint = divmod(seen, len(_TINTS))
             text = texts[row][start : end if end > start else width]
-            made[row].append(Part(text, _ROLES[role], _TINTS[tint]))
+            made[row].append(Part(text, _ROLES[role], _TINTS[tint], shaded[start]))
         return made
 
 
 def composed(
     curves: Sequence[Curve],
     rasters: Sequence[Raster],
-    phases: NDArray[np.int64],
+    phases: NDArray[np.bool_],
     glyphs: Glyphs,
-    shape: tuple[int, int],
+    rows: int,
 ) -> tuple[Canvas, int]:
-    """The curves on a canvas of ``shape`` cells, and how many dot columns have an extreme that is not lit.
+    """The curves on a canvas, and how many dot columns have an extreme that is not lit.
 
-    ``phases`` is the :func:`tint_place` of each cell column's phase, -1 without one.
+    ``phases`` says of each cell column whether it lies in a phase.
     """
-    canvas = Canvas.blank(*shape)
+    canvas = Canvas.blank(rows, phases)
     if not rasters:
         return canvas, 0
     layers = [
@@ -144,14 +142,14 @@ def _paint(
     cells: NDArray[np.bool_],
     curve: Curve,
     raster: Raster,
-    phases: NDArray[np.int64],
+    phases: NDArray[np.bool_],
     glyphs: Glyphs,
     roles: tuple[Role, Role],
 ) -> None:
     """Give cells the look of a curve: ``roles`` are of what is shipped and of what is not."""
     tint = np.full(len(phases), _TINT_AT[curve.tint])
     if curve.tint is Tint.MAIN:
-        tint = np.where(phases >= 0, phases, tint)
+        tint = np.where(phases, _TINT_AT[Tint.PHASE], tint)
     waiting = any_in_cell(raster.unshipped, glyphs)
     role = np.where(waiting, _ROLE_AT[roles[1]], _ROLE_AT[roles[0]])
     np.copyto(canvas.looks, role * len(_TINTS) + tint, where=cells)

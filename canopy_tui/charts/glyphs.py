@@ -15,7 +15,7 @@ class Glyphs:
     A cell has ``columns`` × ``rows`` dots; ``cells[code]`` is the character whose dot at (row, column) is
     lit when bit ``row * columns + column`` of ``code`` is set. ``spark`` are the levels of a sparkline,
     lowest first. The other fields name what they draw; ``off_axis`` draws the part of the step axis whose
-    records Cassandra has not acknowledged.
+    records Cassandra has not acknowledged, ``phase_axis`` that of a phase.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Glyphs:
     corner: str
     horizontal: str
     off_axis: str
+    phase_axis: str
     tick_x: str
     guide: str
     guide_x: str
@@ -56,24 +57,24 @@ def _braille_cells() -> str:
 
 BRAILLE = Glyphs(
     name="braille", columns=2, rows=4, cells=_braille_cells(), spark="▁▂▃▄▅▆▇█",
-    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", tick_x="┬", guide="┈", guide_x="┊",
-    nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼",
+    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", phase_axis="━", tick_x="┬",
+    guide="┈", guide_x="┊", nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼",
     cursor="│", cursor_x="┴", restart="↺", unit="•", event="◆", weights="·░▒▓█",
 )  # fmt: skip
 """The default: eight dots a cell."""
 
 BLOCKS = Glyphs(
     name="blocks", columns=2, rows=2, cells=" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█", spark="▁▂▃▄▅▆▇█",
-    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", tick_x="┬", guide="┈", guide_x="┊",
-    nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼",
+    vertical="│", tick_y="┤", corner="└", horizontal="─", off_axis="┅", phase_axis="━", tick_x="┬",
+    guide="┈", guide_x="┊", nan="×", plus_inf="▲", minus_inf="▼", several_bad="✱", above="▲", below="▼",
     cursor="│", cursor_x="┴", restart="↺", unit="•", event="◆", weights="·░▒▓█",
 )  # fmt: skip
 """For fonts without braille: four dots a cell, characters that nearly every font has."""
 
 ASCII = Glyphs(
     name="ascii", columns=1, rows=2, cells=" '.:", spark="_.-~=+*#",
-    vertical="|", tick_y="+", corner="+", horizontal="-", off_axis="~", tick_x="+", guide=" ", guide_x=" ",
-    nan="x", plus_inf="^", minus_inf="v", several_bad="!", above="^", below="v",
+    vertical="|", tick_y="+", corner="+", horizontal="-", off_axis="~", phase_axis="=", tick_x="+",
+    guide=" ", guide_x=" ", nan="x", plus_inf="^", minus_inf="v", several_bad="!", above="^", below="v",
     cursor="|", cursor_x="|", restart="@", unit="o", event="*", weights=".:-+#",
 )  # fmt: skip
 """For a locale that is not UTF-8: two dots a cell."""

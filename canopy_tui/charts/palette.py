@@ -13,14 +13,14 @@ from uuid import UUID
 
 
 class Tint(StrEnum):
-    """What a curve stands for. ``MAIN``, a curve alone in its chart, has the theme's own colour."""
+    """What a curve stands for. ``MAIN``, a curve alone in its chart, has the theme's own colour; ``PHASE`` is
+    where something else than usual was trained."""
 
     MAIN = "main"
     TRAIN = "train"
     VAL = "val"
     GHOST = "ghost"
-    PHASE_0 = "phase-0"
-    PHASE_1 = "phase-1"
+    PHASE = "phase"
     RUN_0 = "run-0"
     RUN_1 = "run-1"
     RUN_2 = "run-2"
@@ -34,18 +34,17 @@ class Tint(StrEnum):
 RUN_TINTS = (
     Tint.RUN_0, Tint.RUN_1, Tint.RUN_2, Tint.RUN_3, Tint.RUN_4, Tint.RUN_5, Tint.RUN_6, Tint.RUN_7,
 )  # fmt: skip
-PHASE_TINTS = (Tint.PHASE_0, Tint.PHASE_1)
 
 ON_DARK = {
     Tint.TRAIN: "#56b4e9", Tint.VAL: "#e69f00", Tint.GHOST: "#8c8c8c",
-    Tint.PHASE_0: "#56b4e9", Tint.PHASE_1: "#d98cb3",
+    Tint.PHASE: "#d98cb3",
     Tint.RUN_0: "#56b4e9", Tint.RUN_1: "#e69f00", Tint.RUN_2: "#12b886", Tint.RUN_3: "#f3e745",
     Tint.RUN_4: "#cb82ad", Tint.RUN_5: "#e8683a", Tint.RUN_6: "#5b8def", Tint.RUN_7: "#c9c9c9",
 }  # fmt: skip
 
 ON_LIGHT = {
     Tint.TRAIN: "#0072b2", Tint.VAL: "#b35900", Tint.GHOST: "#8c8c8c",
-    Tint.PHASE_0: "#0072b2", Tint.PHASE_1: "#a8487c",
+    Tint.PHASE: "#a8487c",
     Tint.RUN_0: "#0072b2", Tint.RUN_1: "#bd7e00", Tint.RUN_2: "#29865e", Tint.RUN_3: "#988a43",
     Tint.RUN_4: "#b8578c", Tint.RUN_5: "#b03a00", Tint.RUN_6: "#3b3fa8", Tint.RUN_7: "#525456",
 }  # fmt: skip

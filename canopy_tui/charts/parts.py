@@ -62,11 +62,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """``low <= x < high``, in which the axis and the curves of tint MAIN have the phase's tint."""
+    """``low <= x < high``, where something else than usual was trained: the axis is heavy, the cells are
+    shaded, and curves without a colour of their own have :attr:`Tint.PHASE`."""
 
     low: float
     high: float
-    tint: Tint
     label: str = ""
 
 
@@ -91,11 +91,12 @@ class Role(StrEnum):
 
 
 class Part(NamedTuple):
-    """Neighbouring cells of one look."""
+    """Neighbouring cells of one look; ``shaded`` in a :class:`Phase`."""
 
     text: str
     role: Role
     tint: Tint = Tint.MAIN
+    shaded: bool = False
 
 
 Row = tuple[Part, ...]

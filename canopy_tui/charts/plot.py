@@ -12,7 +12,7 @@ from wal.pyramid import STEP, Columns, Series, XAxis
 from canopy_tui.charts import ticks as tick_marks
 from canopy_tui.charts.axis import Axis
 from canopy_tui.charts.braille import any_in_cell
-from canopy_tui.charts.canvas import Canvas, composed, tint_place
+from canopy_tui.charts.canvas import Canvas, composed
 from canopy_tui.charts.cursor import readings
 from canopy_tui.charts.glyphs import BRAILLE, Glyphs
 from canopy_tui.charts.parts import Curve, Mark, MarkKind, Part, Phase, Plot, Role, Row
@@ -74,9 +74,9 @@ def plot(
     over = _Over(
         cursor=None if cursor is None else axis.dot(cursor) // glyphs.columns,
         marks=_marks_on([*marks, *_restarts(curves)], axis, glyphs),
-        tints=_phase_tints(phases, axis, glyphs),
+        phases=_phase_cells(phases, axis, glyphs),
     )
-    body, hidden = _body(curves, sketch, over, inner, glyphs)
+    body, hidden = _body(curves, sketch, over, glyphs)
     rows = (*body, *_below(sketch, axis, over, inner, zone, glyphs))
     columns = [curve.series.columns for curve in curves]
     return Plot(
@@ -123,11 +123,11 @@ class _Sketch:
 
 @dataclass(frozen=True, slots=True)
 class _Over:
-    """What lies over the curves, in cell columns; ``tints`` of shape (width,) as :func:`canvas.composed`."""
+    """What lies over the curves, in cell columns; ``phases`` of shape (width,): which lie in one."""
 
     cursor: int | None
     marks: Sequence[tuple[int, MarkKind]]
-    tints: NDArray[np.int64]
+    phases: NDArray[np.bool_]
 
 
 def _columns_held(columns: Sequence[Columns], axis: Axis) -> int:
@@ -187,11 +187,9 @@ def _outside(
     return above, below
 
 
-def _body(
-    curves: Sequence[Curve], sketch: _Sketch, over: _Over, inner: int, glyphs: Glyphs
-) -> tuple[list[Row], int]:
+def _body(curves: Sequence[Curve], sketch: _Sketch, over: _Over, glyphs: Glyphs) -> tuple[list[Row], int]:
     """The rows above the axis, and how many columns have an extreme that is not to be seen in them."""
-    canvas, hidden = composed(curves, sketch.rasters, over.tints, glyphs, (sketch.rows, inner))
+    canvas, hidden = composed(curves, sketch.rasters, over.phases, glyphs, sketch.rows)
     labels = _y_labels(sketch.scale, sketch.rows)
     if over.cursor is not None:
         canvas.cross(over.cursor)
@@ -203,18 +201,22 @@ def _body(
     rows = [_with_axis(row, labels.get(at), glyphs) for at, row in enumerate(canvas.rows())]
     if sketch.above is not None:
         marked = [raster.above for raster in sketch.rasters]
-        rows.insert(0, _clip_row(curves, marked, glyphs.above, glyphs))
+        rows.insert(0, _clip_row(curves, marked, over.phases, glyphs.above, glyphs))
     if sketch.below is not None:
         marked = [raster.below for raster in sketch.rasters]
-        rows.append(_clip_row(curves, marked, glyphs.below, glyphs))
+        rows.append(_clip_row(curves, marked, over.phases, glyphs.below, glyphs))
     return rows, hidden
 
 
 def _clip_row(
-    curves: Sequence[Curve], marked: Sequence[NDArray[np.bool_]], glyph: str, glyphs: Glyphs
+    curves: Sequence[Curve],
+    marked: Sequence[NDArray[np.bool_]],
+    phases: NDArray[np.bool_],
+    glyph: str,
+    glyphs: Glyphs,
 ) -> Row:
     """Where the curves, of which the later wins, leave the scale."""
-    canvas = Canvas.blank(1, len(marked[0]) // glyphs.columns)
+    canvas = Canvas.blank(1, phases)
     for curve, dots in reversed(list(zip(curves, marked, strict=True))):
         canvas.put((0, any_in_cell(dots, glyphs)), glyph, Role.CLIP, curve.tint)
     return _with_axis(canvas.rows()[0], None, glyphs)
@@ -254,7 +256,7 @@ def _below(
     """The axis and its labels."""
     ticks, texts, unit = ticks_of(axis, max(inner // CELLS_PER_LABEL, 1), zone)
     places = [axis.dot(tick) // glyphs.columns for tick in ticks]
-    line = ruler(sketch.rasters, places, over.marks, over.tints, over.cursor, glyphs).rows()[0]
+    line = ruler(sketch.rasters, places, over.marks, over.phases, over.cursor, glyphs).rows()[0]
     labels = label_line(texts, places, GUTTER, GUTTER + inner, unit)
     corner = (_MARGIN, Part(glyphs.corner, Role.AXIS))
     return (*corner, *line), (Part(labels, Role.LABEL),)
@@ -277,16 +279,15 @@ def _marks_on(marks: Sequence[Mark], axis: Axis, glyphs: Glyphs) -> list[tuple[i
     return found
 
 
-def _phase_tints(phases: Sequence[Phase], axis: Axis, glyphs: Glyphs) -> NDArray[np.int64]:
-    """The place of the tint of each cell column, -1 without a phase."""
-    tints = np.full(axis.width // glyphs.columns, -1)
+def _phase_cells(phases: Sequence[Phase], axis: Axis, glyphs: Glyphs) -> NDArray[np.bool_]:
+    """Which cell columns begin in a phase; of phases that are apart."""
+    inside = np.zeros(axis.width // glyphs.columns, dtype=np.bool_)
     if phases:
         ordered = sorted(phases, key=lambda phase: phase.low)
-        xs = axis.xs(np.arange(len(tints)) * glyphs.columns)
+        xs = axis.xs(np.arange(len(inside)) * glyphs.columns)
         at = np.searchsorted(np.array([phase.low for phase in ordered]), xs, side="right") - 1
         inside = (at >= 0) & (xs < np.array([phase.high for phase in ordered])[at])
-        tints[inside] = np.array([tint_place(phase.tint) for phase in ordered])[at[inside]]
-    return tints
+    return inside
 
 
 def _labels_at(

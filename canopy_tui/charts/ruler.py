@@ -50,19 +50,20 @@ def ruler(
     rasters: Sequence[Raster],
     ticks: Sequence[int],
     marks: Sequence[tuple[int, MarkKind]],
-    phases: NDArray[np.int64],
+    phases: NDArray[np.bool_],
     cursor: int | None,
     glyphs: Glyphs,
 ) -> Canvas:
     """The axis as a canvas of one row. Places are cell columns; ``phases`` are as :func:`canvas.composed`'s.
+    A phase is told from the rest by its line, for who does not see its colour.
 
     What is not finite is marked at its place above all else, so that it is never hidden.
     """
-    canvas = Canvas.blank(1, len(phases))
+    canvas = Canvas.blank(1, np.zeros(len(phases), dtype=np.bool_))
     chars, looks = canvas.chars[0], canvas.looks[0]
     unshipped = _any([raster.unshipped for raster in rasters], len(phases), glyphs)
-    chars[:] = np.where(unshipped, glyphs.off_axis, glyphs.horizontal)
-    shipped = np.where(phases >= 0, look(Role.AXIS, next(iter(Tint))) + phases, look(Role.AXIS))
+    chars[:] = np.where(unshipped, glyphs.off_axis, np.where(phases, glyphs.phase_axis, glyphs.horizontal))
+    shipped = np.where(phases, look(Role.AXIS, Tint.PHASE), look(Role.AXIS))
     looks[:] = np.where(unshipped, look(Role.UNSHIPPED_AXIS), shipped)
     chars[list(ticks)] = glyphs.tick_x
     for kind, name in MARK_GLYPHS.items():

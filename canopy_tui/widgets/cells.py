@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.strip import Strip
 from textual.widget import Widget
 
+from canopy_tui.chartlines import SHADED
 from canopy_tui.charts.palette import Tint, colour
 from canopy_tui.listing import TONES, Piece
 
@@ -42,25 +44,35 @@ SHARES = {"band": 0.45, "unshipped-band": 0.35, "unshipped-line": 0.75, "axis": 
 """How much of its colour a part of a curve has against the background: the band lies behind the line."""
 
 
+SHADE = 0.14
+"""Of a phase's colour behind everything: seen at a glance, and no curve is harder to see."""
+
 GHOST_SHARE = 0.6
 """What a resume superseded is there for whoever looks for it."""
 
 
 class _TintStyles(dict[str, Style]):
-    """Adds the styles of the tones ``role:tint`` when they are first asked for."""
+    """Adds the styles of the tones ``role:tint``, and of those in a phase, when they are first asked for."""
 
     def __init__(self, widget: Widget) -> None:
         super().__init__()
         self._widget = widget
 
     def __missing__(self, tone: str) -> Style:
+        if tone.endswith(SHADED):
+            shade = Style(bgcolor=self._blended(Tint.PHASE, SHADE))
+            self[tone] = self[tone.removesuffix(SHADED)] + shade
+            return self[tone]
         role, _, tint = tone.partition(":")
-        own = colour(Tint(tint), self._widget.app.current_theme.dark)
-        assert own is not None, f"{tone}: the theme's own colour has tones of its own"
         share = SHARES.get(role, 1.0) * (GHOST_SHARE if tint == Tint.GHOST else 1.0)
-        background = self._widget.background_colors[1]
-        self[tone] = Style(color=background.blend(Color.parse(own), share).rich_color)
+        self[tone] = Style(color=self._blended(Tint(tint), share))
         return self[tone]
+
+    def _blended(self, tint: Tint, share: float) -> RichColor:
+        """So much of a colour on the widget's background."""
+        own = colour(tint, self._widget.app.current_theme.dark)
+        assert own is not None, f"{tint}: the theme's own colour has tones of its own"
+        return self._widget.background_colors[1].blend(Color.parse(own), share).rich_color
 
 
 def foreground(widget: Widget, component: str) -> Style:

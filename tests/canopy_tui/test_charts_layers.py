@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 
 from canopy_tui.charts.axis import Axis
 from canopy_tui.charts.cursor import moved, place_text, readings, value_text
-from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE
+from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE, Glyphs
 from canopy_tui.charts.palette import (
     ON_DARK,
     ON_LIGHT,
-    PHASE_TINTS,
     RUN_TINTS,
     Tint,
     colour,
@@ -151,15 +150,21 @@ def test_a_nan_is_seen_even_where_a_mark_stands() -> None:
     assert ruler_of(drawn)[500 * INNER // 1000] == "×"
 
 
-def test_phases_tint_the_ruler_and_the_curve_that_has_no_colour_of_its_own() -> None:
-    phases = [Phase(0, 500, Tint.PHASE_0, "output"), Phase(500, 1000, Tint.PHASE_1, "candidate")]
-    drawn = draw(Curve(flat(1.0)), Curve(flat(2.0), Tint.VAL), phases=phases)
-    for tint in PHASE_TINTS:
-        assert len(cells_of(drawn, Role.LINE, tint)) == INNER // 2
-        assert len([y for y, _ in cells_of(drawn, Role.AXIS, tint) if y == HEIGHT - 2]) == INNER // 2
+@pytest.mark.parametrize("glyphs", [BRAILLE, BLOCKS, ASCII], ids=lambda glyphs: glyphs.name)
+def test_phases_shade_cells_and_tint_the_ruler_and_what_has_no_colour_of_its_own(glyphs: Glyphs) -> None:
+    phases = [Phase(0, 250, "candidate"), Phase(500, 750, "candidate")]
+    drawn = draw(Curve(flat(1.0)), Curve(flat(2.0), Tint.VAL), phases=phases, glyphs=glyphs)
+    assert len(cells_of(drawn, Role.LINE, Tint.PHASE)) == len(cells_of(drawn, Role.LINE)) == INNER // 2
     assert len(cells_of(drawn, Role.LINE, Tint.VAL)) == INNER
-    outside = draw(Curve(flat(1.0)), phases=[Phase(2000, 3000, Tint.PHASE_0)])
+    inside = {x for x in range(INNER) if x * 1000 // INNER % 500 < 250}
+    assert {x for _, x in cells_of(drawn, Role.AXIS, Tint.PHASE)} == inside
+    assert {at for at, char in enumerate(ruler_of(drawn)) if char == glyphs.phase_axis} <= inside
+    for row in drawn.rows[: HEIGHT - 2]:
+        shaded = [part.shaded for part in row for _ in part.text][GUTTER:]
+        assert {x for x in range(INNER) if shaded[x]} == inside
+    outside = draw(Curve(flat(1.0)), phases=[Phase(2000, 3000)])
     assert len(cells_of(outside, Role.LINE)) == INNER
+    assert plain(outside) == plain(draw(Curve(flat(1.0))))
 
 
 # -- the cursor -------------------------------------------------------------------------------------
@@ -325,7 +330,8 @@ def lab(light: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("dark", [True, False])
 @pytest.mark.parametrize("eyes", [np.eye(3), DEUTERAN, PROTAN], ids=["all", "deuteran", "protan"])
 def test_tints_that_meet_in_one_chart_look_different_to_everybody(eyes: np.ndarray, dark: bool) -> None:
-    for group, least in ((RUN_TINTS, 17), (PHASE_TINTS, 17), ((Tint.TRAIN, Tint.VAL), 40)):
+    split = Tint.TRAIN, Tint.VAL
+    for group, least in ((RUN_TINTS, 17), ((*split, Tint.PHASE), 17), (split, 40)):
         for one, other in combinations(group, 2):
             apart = np.linalg.norm(lab(eyes @ linear(one, dark)) - lab(eyes @ linear(other, dark)))
             assert apart >= least, (one, other, apart)
