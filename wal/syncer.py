@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING
 
 from wal.link import Link, Target
 from wal.settings import Settings
+from wal.shipping.adopting import Adopter
 from wal.shipping.announce import Announcer
 from wal.shipping.backlog import Backlog
-from wal.shipping.crashed import CrashedStream
-from wal.shipping.cursors import State, StreamState
+from wal.shipping.cursors import State
 from wal.shipping.doubts import Doubts
+from wal.shipping.errands import Errands
 from wal.shipping.loading import Loader
 from wal.shipping.outcome import Outcome
 from wal.shipping.pagekeeping import PageKeeper
 from wal.shipping.pagelanes import PageParcel
+from wal.shipping.registering import RunDeleted
 from wal.shipping.saving import SAVE_AGAIN_S, Saver
 from wal.shipping.sending import Parcel, RecordParcel, Reply, Shipper
 from wal.shipping.status import StatusWriter
@@ -46,9 +48,6 @@ QUIET_LOOK_S = 1.0
 IDLE_LOOK_S = 2.0
 """How often a log directory is looked at in which nothing has grown for :data:`QUIET_AFTER_S`: with a writer
 that lives, and without. A trainer that starts nudges the syncer."""
-
-LOOK_BUDGET_S = 0.05
-"""How long streams are opened at a time: a start with thousands of them does not hold up the live ones."""
 
 DAMAGED_S = 60.0
 """How often records that could not be read are tried again."""
@@ -91,12 +90,12 @@ class Syncer:
         self._shaken = threading.Event()  # set by the driver's thread: a node is gone
         self._outcome: Outcome | None = None
         self._saver = Saver(self.state, monotonic)
+        self._errands = Errands(log_dir, self.state)
         self._count_at = 0.0
         self._begin()
 
     def _begin(self) -> None:
         """Start from what ``state.db`` remembers and what lies on disk."""
-        self._remembered = self.state.streams()
         self.rejected = self.state.rejected_count()
         self.doubts = Doubts(self.state, self._monotonic, self._clock_ns)
         self.backlog = Backlog(self.log_dir, include_offline=self._include_offline)
@@ -106,6 +105,10 @@ class Syncer:
         self._loader = Loader(
             self.backlog, self.doubts, self.shipper,
             base=self.announcer.base, acknowledge=self._acknowledge, reject=self._reject,
+        )  # fmt: skip
+        self._adopter = Adopter(
+            self.state, self.backlog, self.doubts, self.keeper, self._monotonic,
+            include_offline=self._include_offline,
         )  # fmt: skip
         self._look_at = self._damaged_at = 0.0
         self._grew_at = self._monotonic()
@@ -127,6 +130,7 @@ class Syncer:
             self._shaken.clear()
             self._distrust()
         if self._monotonic() >= self._look_at:
+            self._run_errands()
             self._look()
         store = self.link.tick()
         if store is not None:
@@ -201,6 +205,11 @@ class Syncer:
                 self.link.succeeded()
         except StoreError as error:
             self.link.failed(error.trouble)
+        except RunDeleted as gone:
+            log.warning("%s", gone)
+            self.backlog.keep_local(gone.stream)
+            self.pages.forget(gone.stream.stream_id)
+            self.announcer.forget(gone.stream)
         except sqlite3.Error as error:  # a base that cannot be kept must not be used
             log.warning("state.db cannot be written (%s): nothing is sent until it can", error)
             self.link.pause(SAVE_AGAIN_S)
@@ -213,11 +222,8 @@ class Syncer:
         place = identity(store)
         if self.state.destination not in (None, place):
             log.info("Another Cassandra than before: everything on disk is sent to it")
-            self.shipper.clear()
-            self.pager.close()
             self.state.start_over()
-            self._begin()
-            self._look()
+            self._start_afresh()
         self.state.put_destination(place)
         watch(store, self._shaken.set)
         self.announcer.reconnected()
@@ -226,26 +232,25 @@ class Syncer:
         log.info("Cassandra connection established: %s", endpoint.label if endpoint else "")
         log.info("Using keyspace: %s", self.settings.keyspace)
 
+    def _start_afresh(self) -> None:
+        """``state.db`` says something else than before: forget what is in memory."""
+        self.shipper.clear()
+        self.pager.close()
+        self._begin()
+        self._look()
+
     # -- looking -------------------------------------------------------------------------------------
+
+    def _run_errands(self) -> None:
+        try:
+            if self._errands.run():
+                self._start_afresh()
+        except sqlite3.Error as error:
+            log.warning("state.db cannot be written (%s): what was asked for waits until it can", error)
 
     def _look(self) -> None:
         now_ns = self._clock_ns()
-        enough_at = self._monotonic() + LOOK_BUDGET_S
-        for run_id, stream_id, directory in self.backlog.find(now_ns):
-            remembered = self._remembered.pop(stream_id, None) or StreamState(stream_id, run_id)
-            remembered = self._reopened(remembered, directory)
-            doubtful = stream_id in self.doubts.streams
-            if remembered.end_shipped and not doubtful and self.keeper.is_shipped(stream_id, directory):
-                self.backlog.forget(stream_id)
-                continue
-            if not self._include_offline and not doubtful and self.keeper.is_kept(stream_id, directory):
-                self.backlog.forget_local(stream_id)
-                continue
-            stream = Stream(run_id, stream_id, directory, remembered)
-            stream.restore(self.state.segments(stream_id))
-            self.backlog.adopt(stream, now_ns, doubtful=doubtful)
-            if self._monotonic() >= enough_at:
-                break
+        self._adopter.find(now_ns)
         now = self._monotonic()
         if self.backlog.look(now_ns):
             self._grew_at = now
@@ -261,18 +266,6 @@ class Syncer:
             quiet = now - self._grew_at >= QUIET_AFTER_S
             slowly = QUIET_LOOK_S if self.backlog.live else IDLE_LOOK_S
             self._look_at = now + (slowly if quiet else self.settings.flush_interval)
-
-    def _reopened(self, remembered: StreamState, directory: Path) -> StreamState:
-        """What is remembered of a stream: no longer that all of it was shipped, if it was taken for crashed
-        and shows a sign of life since."""
-        if not remembered.end_shipped or remembered.remains is None:
-            return remembered
-        crashed = CrashedStream(remembered.run_id, remembered.stream_id, directory, remembered.remains)
-        if not crashed.is_unchanged:
-            return self.state.put_stream(remembered, end_shipped=False)
-        self._remembered[remembered.stream_id] = remembered
-        self.backlog.crashed.add(crashed)
-        return remembered
 
     # -- replies -------------------------------------------------------------------------------------
 
@@ -362,7 +355,7 @@ class Syncer:
                 )
             if stream.stream_id not in held and self.keeper.let_go(stream):
                 if stream.remains is not None:
-                    self._remembered[stream.stream_id] = stream.remembered
+                    self._adopter.remember(stream.remembered)
                 self.backlog.forget(stream.stream_id)
                 self.announcer.forget(stream)
         self.keeper.let_go_local()

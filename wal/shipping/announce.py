@@ -18,13 +18,13 @@ from wal.reading.goals import goal_of, main_metric
 from wal.reading.runrows import leading_stream, newest_info, run_row, start_ns, stream_row
 from wal.reading.streams import StreamEntry
 from wal.segments.liveness import Liveness
-from wal.segments.meta import StreamInfo
 from wal.shipping.backlog import Backlog
 from wal.shipping.cursors import Closing, State
 from wal.shipping.following import Follower
 from wal.shipping.pagelanes import Claim, PageLanes
+from wal.shipping.registering import Registrar
 from wal.shipping.unshipped import Segment, Stream, recover_seal
-from wal.source import MetricRow, RunState, StreamRow
+from wal.source import MetricRow, RunState
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
@@ -93,29 +93,10 @@ class Announcer:
         self._clock_offset_us = 0
         self._clock_at: float | None = None
         self._last_beat_us = 0
+        self.base = Registrar(state).base
+        """The base of a stream's timestamps, µs; see :meth:`wal.shipping.registering.Registrar.base`."""
 
-    # -- identities ----------------------------------------------------------------------------------
-
-    def base(self, store: CassandraStore, stream: Stream) -> int:
-        """The base of a stream's timestamps, µs. Registers the stream when Cassandra may not know it yet.
-
-        It is on disk here before it is used there, so that every resend uses the same. Raises StoreError, and
-        :class:`sqlite3.Error` when it cannot be kept.
-        """
-        known = stream.remembered
-        if known.base_us is not None and known.registered:
-            return known.base_us
-        assert stream.info is not None
-        if known.base_us is None:
-            base_us = store.stream_base(stream.run_id, stream.stream_id)
-            if base_us is None:
-                base_us = min(stream.info.started_ns // 1000, store.clock_us())
-            known = stream.remembered = self._state.put_stream(known, base_us=base_us)
-            self._state.commit()
-        assert known.base_us is not None
-        store.register_stream(_identity(stream.run_id, stream.info), known.base_us)
-        stream.remembered = self._state.put_stream(known, registered=True)
-        return known.base_us
+    # -- the clock -----------------------------------------------------------------------------------
 
     def _server_us(self, store: CassandraStore) -> int:
         """The server's clock as far as it is known, µs; grows from call to call."""
@@ -381,15 +362,6 @@ class Announcer:
     def forget(self, stream: Stream) -> None:
         """A stream with nothing left to do."""
         self._tellings.pop(stream.stream_id, None)
-
-
-def _identity(run_id: UUID, info: StreamInfo) -> StreamRow:
-    """The row of a stream as far as it never changes: its log need not be read for that."""
-    return StreamRow(
-        stream_id=info.stream_id, run_id=run_id, rank=info.rank, host=info.host, pid=info.pid,
-        after=info.after, state=RunState.RUNNING, exit_code=None, started_ns=info.started_ns, ended_ns=None,
-        heartbeat_ns=0, last_ts_ns=0, records=0, first_step=0, last_step=0,
-    )  # fmt: skip
 
 
 def _write_metric(stream: Stream, row: MetricRow, stamp_us: int) -> Write:

@@ -59,6 +59,11 @@ class Backlog:
         self._known.add(stream_id)
         self.local.pop(stream_id, None)
 
+    def keep_local(self, stream: Stream) -> None:
+        """A stream is not to be shipped any more: its run was deleted in Cassandra."""
+        self.streams.pop(stream.stream_id, None)
+        self.local[stream.stream_id] = stream
+
     @property
     def everything(self) -> Iterator[Stream]:
         """The streams to be shipped and the others."""

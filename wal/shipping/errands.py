@@ -1,0 +1,115 @@
+"""Carrying out what others ask of the syncer (:mod:`wal.shipping.inbox`), and asking for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from wal.shipping import daemon, inbox
+from wal.shipping.cursors import Doubt, State, VerifiedSegment
+
+log = logging.getLogger("wal.syncer")
+
+VERIFIED, RESEND, RETRY = "verified", "resend", "retry"
+
+POLL_S = 0.05
+PATIENCE_S = 30.0
+"""How long it is waited for a syncer that is busy with a request of its own."""
+
+
+class Errands:
+    """The messages in one log directory. The caller holds its lock."""
+
+    def __init__(self, log_dir: Path, state: State) -> None:
+        self._log_dir = log_dir
+        self._state = state
+        self._known: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+            VERIFIED: self._verified,
+            RESEND: self._resend,
+            RETRY: self._retry,
+        }
+
+    def run(self) -> bool:
+        """Carry out what there is. True when ``state.db`` says something else now than a syncer remembers.
+
+        Raises :class:`sqlite3.Error` when it cannot be written; the message stays then.
+        """
+        changed = False
+        if not inbox.waiting(self._log_dir):
+            return changed
+        for path, errand, content in inbox.messages(self._log_dir):
+            carry_out = self._known.get(errand)
+            try:
+                if carry_out is not None:
+                    changed |= carry_out(content)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                log.warning("%s asks for something that cannot be done (%r): it is ignored", path, error)
+            self._state.commit()
+            path.unlink(missing_ok=True)
+        return changed
+
+    def _verified(self, content: Mapping[str, Any]) -> bool:
+        if content["destination"] == self._state.destination:  # else it is about another Cassandra
+            for stream, number, first, last, at_ns in content["segments"]:
+                self._state.put_verified(
+                    VerifiedSegment(UUID(stream), int(number), int(first), int(last), int(at_ns))
+                )
+        return False
+
+    def _resend(self, content: Mapping[str, Any]) -> bool:
+        bases = {UUID(stream): int(base_us) for stream, base_us in content["bases"].items()}
+        self._state.send_again(bases)
+        for stream_id in bases:  # so that one that was logged offline is not left alone
+            self._state.put_doubt(Doubt(stream_id, 1, _mark(), 1, 1))
+        log.info("%d streams are sent again", len(bases))
+        return True
+
+    def _retry(self, content: Mapping[str, Any]) -> bool:
+        by_segment: dict[tuple[UUID, int], list[int]] = {}
+        for stream, seq in content["records"]:
+            stream_id = UUID(stream)
+            cursors = [c for c in self._state.segments(stream_id) if c.first_seq <= int(seq)]
+            if cursors:
+                by_segment.setdefault((stream_id, cursors[-1].segment), []).append(int(seq))
+        mark = _mark()
+        for (stream_id, segment), seqs in by_segment.items():
+            self._state.retry(Doubt(stream_id, segment, mark, min(seqs), max(seqs)), seqs)
+        return bool(by_segment)
+
+
+def _mark() -> int:
+    """The name of a doubt that no acknowledgement's can be: those are not negative."""
+    return -time.time_ns()
+
+
+def deliver(log_dir: Path, errand: str, content: Mapping[str, object]) -> bool:
+    """Have something done by the syncer that runs, or by this process where none does. False when the syncer
+    has not come to it in :data:`PATIENCE_S`; it will, later. Raises OSError and :class:`sqlite3.Error`."""
+    path = inbox.post(log_dir, errand, content)
+    deadline = time.monotonic() + PATIENCE_S
+    nudged = False
+    while path.exists():
+        lock = daemon.Lock(log_dir)
+        if lock.acquire():
+            try:
+                _carry_out(log_dir)
+            finally:
+                lock.release()
+            continue
+        nudged = nudged or daemon.nudge(log_dir)
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _carry_out(log_dir: Path) -> None:
+    state = State(log_dir)
+    try:
+        Errands(log_dir, state).run()
+    finally:
+        state.close()
