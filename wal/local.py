@@ -26,6 +26,7 @@ from wal.source import PageBody, Paged, Points, RunDetail, RunRow, SourceError, 
 
 if TYPE_CHECKING:
     from wal.reading.localpages import LocalPages
+    from wal.reading.tailrows import TailRows
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class _Known:
 
     index: SegmentIndex
     pages: LocalPages | None = None
+    tail: TailRows | None = None
     rare: RareRecords = field(default_factory=RareRecords)
 
 
@@ -81,9 +83,13 @@ class LocalSource:
         there."""
         from wal.reading.points import join, segment_points  # numpy: listing runs works without it
 
-        stream = self._stream(run_id, stream_id)
+        known = self._find(self._stream(run_id, stream_id))
+        if through_seq is not None:
+            newest = self._tail(known).points(metric, after_seq, through_seq)
+            if newest is not None:
+                return newest
         parts: list[Points] = []
-        for path in self._index(stream).after(after_seq, through_seq):
+        for path in known.index.after(after_seq, through_seq):
             try:
                 parts.append(segment_points(path, metric, after_seq, through_seq))
             except UNREADABLE:
@@ -180,6 +186,13 @@ class LocalSource:
         if known.pages is None:
             known.pages = LocalPages(stream.directory)
         return known.pages
+
+    def _tail(self, known: _Known) -> TailRows:
+        from wal.reading.tailrows import TailRows  # numpy: listing runs works without it
+
+        if known.tail is None:
+            known.tail = TailRows(known.index.after)
+        return known.tail
 
     def _index(self, stream: StreamEntry) -> SegmentIndex:
         return self._find(stream).index

@@ -21,7 +21,7 @@ from wal.paging.pages import PAGE_BITS, decode
 from wal.pyramid import TAIL_RECORDS
 from wal.reading.drawing import Newest, Parts, Whole
 from wal.reading.knownpages import KnownPages, is_in, known_of, replaced
-from wal.reading.points import join, no_points
+from wal.reading.points import join, no_points, pick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,6 +126,10 @@ class PageReader:
     def tail(self) -> Points:
         """The points beyond those of the pages, some of which may be in a page already."""
         return self._tail
+
+    def points_since(self, seq: int) -> Points | None:
+        """The points after a seq; None when some of them are in pages already."""
+        return pick(self._tail, self._tail.seq > seq) if 0 <= self._tail_from <= seq else None
 
     @property
     def least_exponent(self) -> int:

@@ -118,8 +118,8 @@ class PointReader:
         after = max(kept.local_through, start) if kept.local_after <= start else start
         if after >= through and kept.local_after <= start:
             return
-        points = self._local.points(entry.run_id, entry.stream_id, metric, after)
-        kept.take_local(pick(points, points.seq <= through), after, through)
+        points = self._local.points(entry.run_id, entry.stream_id, metric, after, through)
+        kept.take_local(points, after, through)
 
     # -- pace ---------------------------------------------------------------------------------------
 

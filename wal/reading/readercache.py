@@ -9,6 +9,9 @@ from typing import Any
 
 from wal.reading.pagereader import PageReader
 
+TRIM_EVERY = 16
+"""Times that trimming is asked for: to count what is kept costs as much as bringing a curve up to date."""
+
 
 class ReaderCache:
     """Readers by key, the least recently used let go of beyond ``limit_bytes``."""
@@ -17,6 +20,7 @@ class ReaderCache:
         self._limit_bytes = limit_bytes
         self._readers: OrderedDict[tuple[Any, ...], PageReader] = OrderedDict()
         self._guard = threading.Lock()
+        self._asked = 0
 
     def get(self, key: tuple[Any, ...], make: Callable[[], PageReader]) -> PageReader:
         """The reader of ``key``, now the most recently used; made if there is none."""
@@ -28,7 +32,10 @@ class ReaderCache:
             return reader
 
     def trim(self) -> None:
-        """Let go of what is beyond the bound; the reader used last always stays."""
+        """Let go now and then of what is beyond the bound; the reader used last always stays."""
+        self._asked += 1
+        if self._asked % TRIM_EVERY:
+            return
         with self._guard:
             total = sum(reader.nbytes for reader in self._readers.values())
             while total > self._limit_bytes and len(self._readers) > 1:

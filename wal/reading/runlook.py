@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wal.source import Ask, MetricRow, RunDetail
 
 if TYPE_CHECKING:
     from wal.pyramid import Series
-    from wal.reading.seriesreader import SeriesReader, StreamView
+    from wal.reading.seriesreader import Looked, Metric, SeriesReader, StreamView
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,11 @@ class RunLook:
     detail: RunDetail
     views: Sequence[StreamView]
     reader: SeriesReader
+    _looked: Looked = field(default_factory=dict[str, "list[Metric]"])
 
     def series(self, ask: Ask, *, wait_s: float) -> list[Series]:
         """As :meth:`wal.merged.MergedSource.series`."""
-        return self.reader.series(self.views, ask, self.detail.row.started_ns // 1_000, wait_s)
+        return self.reader.series(self.views, ask, self.detail.row.started_ns // 1_000, wait_s, self._looked)
 
     def metric(self, name: str, *, wait_s: float) -> MetricRow:
         """The metric's row made from the very points that :meth:`series` draws. KeyError when there is none.
@@ -32,7 +33,7 @@ class RunLook:
         :attr:`detail`'s metrics come from summaries, which cost nothing; this one shows what the points say.
         """
         known = self.detail.metrics.get(name)
-        summary = self.reader.summary(self.views, name, wait_s)
+        summary = self.reader.summary(self.views, name, wait_s, self._looked)
         if known is None or summary is None:
             raise KeyError(name)
         return MetricRow(name, known.goal, summary, known.order)

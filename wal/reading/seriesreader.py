@@ -21,7 +21,7 @@ from wal.reading.pace import WINDOW_S, Pace
 from wal.reading.pagereader import TooManyRecords
 from wal.reading.pointreader import PointReader, StreamView
 from wal.reading.streampages import PagedMetric, StreamPages
-from wal.reading.summarising import summary_of
+from wal.reading.summarising import GrowingSummaries
 from wal.source import Points, SourceError
 from wal.summary import CURVE_BUCKETS
 
@@ -63,6 +63,14 @@ class Metric(Protocol):
 
     def read(self, steps: Steps, exponent: int, columns: int, cut: int | None, deadline: float) -> Parts: ...
 
+    def since(self, seq: int) -> list[tuple[int, float]] | None:
+        """(step, value) of the points after a seq, in seq order; None where these are not known apart."""
+        ...
+
+
+Looked = dict[str, list[Metric]]
+"""What was found of the streams at one look, by metric."""
+
 
 @dataclass(frozen=True, slots=True)
 class _FewPoints:
@@ -83,6 +91,12 @@ class _FewPoints:
     ) -> Parts:  # fmt: skip
         return self.parts
 
+    def since(self, seq: int) -> list[tuple[int, float]] | None:
+        if self.view.acked:  # what was shipped may have been changed there
+            return None
+        new = self.parts.tail.pick(self.parts.tail.seq > seq)
+        return list(zip(new.step.tolist(), new.value.tolist(), strict=True))
+
 
 def _few_points(view: StreamView, kept: StreamPoints) -> _FewPoints | None:
     with kept.guard:
@@ -101,6 +115,7 @@ class SeriesReader:
     def __init__(self, local: LocalSource, reach: Reach, workers: Workers) -> None:
         self._points = PointReader(local, reach, workers)
         self._pages = StreamPages(local, reach, workers)
+        self._summaries = GrowingSummaries()
         self._reduced: OrderedDict[Hashable, tuple[Hashable, object]] = OrderedDict()
         self._guard = threading.Lock()
 
@@ -108,16 +123,26 @@ class SeriesReader:
         """Forget everything: the next look reads anew."""
         self._points.clear()
         self._pages.clear()
+        self._summaries.clear()
         with self._guard:
             self._reduced.clear()
 
-    def series(self, views: Sequence[StreamView], ask: Ask, start_us: int, wait_s: float) -> list[Series]:
-        """A series per stream that has points, and one per ghost, all on the same edges."""
+    def series(
+        self,
+        views: Sequence[StreamView],
+        ask: Ask,
+        start_us: int,
+        wait_s: float,
+        looked: Looked | None = None,
+    ) -> list[Series]:
+        """A series per stream that has points, and one per ghost, all on the same edges. ``looked`` spares
+        who asks for several things of the same views that these are looked at anew for each."""
         deadline = time.monotonic() + wait_s
-        found = self._look(views, ask.metric, deadline)
+        found = self._look(views, ask.metric, deadline, looked)
         others: dict[UUID, Metric] = {}
         if ask.x.kind == "metric":
-            others = {one.view.row.stream_id: one for one in self._look(views, ask.x.metric, deadline)}
+            seen = self._look(views, ask.x.metric, deadline, looked)
+            others = {one.view.row.stream_id: one for one in seen}
 
         readings = _Readings(deadline)
 
@@ -128,25 +153,29 @@ class SeriesReader:
         token = (lineage, *(one.token for one in (*found, *others.values())))
         return self._once((ask, start_us, *_ids(views)), token, make, readings)
 
-    def summary(self, views: Sequence[StreamView], metric: str, wait_s: float) -> MetricSummary | None:
-        """The metric over the streams of the lowest rank that has it; None when no stream has."""
+    def summary(
+        self, views: Sequence[StreamView], metric: str, wait_s: float, looked: Looked | None = None
+    ) -> MetricSummary | None:
+        """The metric over the streams of the lowest rank that has it; None when no stream has. Not to be
+        changed. ``looked`` as for :meth:`series`."""
         deadline = time.monotonic() + wait_s
-        found = self._look(views, metric, deadline)
+        found = self._look(views, metric, deadline, looked)
         readings = _Readings(deadline)
 
         def reading(one: Metric) -> Callable[[Steps, int], Parts]:
             return lambda steps, exponent: readings.read(one, steps, exponent, CURVE_BUCKETS, None)
 
         def make() -> MetricSummary | None:
-            total: MetricSummary | None = None
-            for one in found:
-                if one.view.row.rank != found[0].view.row.rank:
-                    continue
-                summary = summary_of(one.whole, reading(one))
-                if total is None:
-                    total = summary
-                else:
-                    total.merge(summary)
+            ranked = [one for one in found if one.view.row.rank == found[0].view.row.rank]
+            each = [
+                self._summaries.of((one.view.row.stream_id, metric), one.whole, one.since, reading(one))
+                for one in ranked
+            ]
+            if len(each) <= 1:
+                return each[0] if each else None
+            total = each[0].copy()
+            for summary in each[1:]:
+                total.merge(summary)
             return total
 
         token = tuple(one.token for one in found)
@@ -160,8 +189,17 @@ class SeriesReader:
         """The pace of a stream by the points that are kept of it; None while there are none."""
         return self._points.pace(stream_id, window_s) or self._pages.pace(stream_id, window_s)
 
-    def _look(self, views: Sequence[StreamView], metric: str, deadline: float) -> list[Metric]:
+    def _look(
+        self, views: Sequence[StreamView], metric: str, deadline: float, looked: Looked | None
+    ) -> list[Metric]:
         """The streams that have the metric, in the order given."""
+        if looked is None:
+            return self._look_anew(views, metric, deadline)
+        if metric not in looked:
+            looked[metric] = self._look_anew(views, metric, deadline)
+        return looked[metric]
+
+    def _look_anew(self, views: Sequence[StreamView], metric: str, deadline: float) -> list[Metric]:
         few = [view for view in views if _has_few(view)]
         many = [view for view in views if not _has_few(view)]
         kept = self._points.collect(few, metric, deadline)
@@ -178,6 +216,7 @@ class SeriesReader:
             return cast("T", known[1])
         made = make()
         if readings.fell_back:
+            self._summaries.clear()
             return made
         with self._guard:
             self._reduced[key] = (token, made)

@@ -115,6 +115,13 @@ class PagedMetric:
     def least_exponent(self) -> int:
         return self.reader.least_exponent
 
+    def since(self, seq: int) -> list[tuple[int, float]] | None:
+        """(step, value) of the points after a seq, in seq order; None when some of them are not at hand."""
+        points = self.reader.points_since(seq)
+        if points is None:
+            return None
+        return list(zip(points.step.tolist(), points.value.tolist(), strict=True))
+
     def read(
         self, steps: tuple[int, int], exponent: int, columns: int, cut: int | None, deadline: float
     ) -> Parts:
