@@ -13,6 +13,7 @@ from wal.source import RunRow, StoreStatus, TopologyRow
 if TYPE_CHECKING:
     from canopy_tui.comparing import Comparison
     from canopy_tui.runreading import RunReading
+    from wal.reading.storage import StorageReport
 
 
 @dataclass
@@ -74,6 +75,13 @@ class TopologyLoaded(Message, bubble=False):
 
     row: TopologyRow
     body: Mapping[str, object]
+
+
+@dataclass
+class StorageLoaded(Message, bubble=False):
+    """Where the records of the run are now."""
+
+    report: StorageReport
 
 
 @dataclass

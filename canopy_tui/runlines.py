@@ -1,15 +1,14 @@
-"""The Run screen's lists: metrics, config, streams. Pure: pieces of text in, no widget."""
+"""The Run screen's lists: metrics and config. Pure: pieces of text in, no widget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.inspector import config_lines, spark_cell
-from canopy_tui.listing import BAD_STATES, Piece, is_bad, state_text
-from wal.source import MetricRow, RunDetail, RunRow, StreamRow
+from canopy_tui.listing import Piece, is_bad
+from wal.source import MetricRow, RunDetail, RunRow
 
 Line = list[Piece]
 
@@ -95,7 +94,7 @@ def config_page(detail: RunDetail, width: int, unicode: bool, wanted: str = "") 
         ("config", config_lines(detail.config, width, unicode)),
         ("summary", config_lines(detail.summary, width, unicode)),
         ("tags", [[Piece(fmt.clean(tag))] for tag in row.tags]),
-        ("notes", [[Piece(part)] for part in _wrapped(row.notes, width)]),
+        ("notes", [[Piece(part)] for part in wrapped(row.notes, width)]),
     ]
     page: list[Line] = []
     for title, lines in sections:
@@ -105,11 +104,11 @@ def config_page(detail: RunDetail, width: int, unicode: bool, wanted: str = "") 
     if not page:
         found_nothing = f"nothing here contains '{fmt.clean(wanted, 40)}'"
         has_nothing = "no config, summary, tags or notes. In the trainer: wal.init(config={...})"
-        page = [[Piece(part, "muted")] for part in _wrapped(found_nothing if wanted else has_nothing, width)]
+        page = [[Piece(part, "muted")] for part in wrapped(found_nothing if wanted else has_nothing, width)]
     return page
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
     """Paragraphs in lines of at most ``width`` cells, broken between words where that is possible."""
     lines: list[str] = []
     for paragraph in text[:_LONGEST_NOTE].splitlines():
@@ -132,69 +131,3 @@ _LONGEST_NOTE = 4000
 
 def _text(line: Line) -> str:
     return "".join(piece.text for piece in line)
-
-
-# -- storage ----------------------------------------------------------------------------------------
-
-
-def storage_page(detail: RunDetail, log_dir: Path, width: int, now_ns: int, unicode: bool) -> list[Line]:
-    """Where the run's records are: each stream with what is committed, acknowledged and waiting."""
-    row = detail.row
-    lines: list[Line] = [[Piece("streams", "accent"), Piece(" · each the lifetime of one process", "muted")]]
-    wide = width >= 76
-    lines.append([Piece(_stream_heading(wide), "muted")])
-    lines += [_stream_line(stream, row, now_ns, wide, unicode) for stream in detail.streams]
-    lines += [[], [Piece("where", "accent")]]
-    where = str(log_dir / str(row.run_id))
-    lines += _facts(
-        [
-            ("log", where if row.local else "not on this machine: what is shown comes from Cassandra"),
-            ("Cassandra", _shipped_words(row)),
-            ("run id", str(row.run_id)),
-            ("CQL", f"canopy cql {row.run_id.hex[-8:]}"),
-        ],
-        width,
-        unicode,
-    )
-    return lines
-
-
-def _stream_heading(wide: bool) -> str:
-    text = f"{'rank':>4}  {'state':<9} {'records':>10} {'in store':>10} {'waiting':>9}"
-    return text + (f"  {'last':>6}  host" if wide else "")
-
-
-def _stream_line(stream: StreamRow, row: RunRow, now_ns: int, wide: bool, unicode: bool) -> Line:
-    acknowledged = None if stream.acked is None or not row.shipped else _acknowledged(stream)
-    waiting = None if acknowledged is None else max(stream.records - acknowledged, 0)
-    line: Line = [
-        Piece(f"{stream.rank:>4}  "),
-        Piece(fmt.left(state_text(stream.state, unicode), 9), "bad" if stream.state in BAD_STATES else ""),
-        Piece(f" {fmt.count(stream.records, 10):>10}"),
-        Piece(f" {'-' if acknowledged is None else fmt.count(acknowledged, 10):>10}"),
-        Piece(f" {'-' if waiting is None else fmt.count(waiting, 9):>9}", "waiting" if waiting else "muted"),
-    ]
-    if wide:
-        age = fmt.age(now_ns - (stream.last_ts_ns or stream.heartbeat_ns))
-        host = fmt.clean(stream.host, 80)
-        line.append(Piece(f"  {age:>6}  ", "muted"))
-        line.append(Piece(f"{host} (pid {stream.pid})" if stream.pid else host, "muted"))
-    return line
-
-
-def _acknowledged(stream: StreamRow) -> int:
-    return sum(last - first + 1 for first, last in stream.acked or ())
-
-
-def _shipped_words(row: RunRow) -> str:
-    if not row.shipped:
-        return "not shipped: on this machine only, which is fine"
-    return f"{fmt.plural(row.unshipped, 'record')} on the way" if row.unshipped else "all records are there"
-
-
-def _facts(facts: Sequence[tuple[str, str]], width: int, unicode: bool) -> list[Line]:
-    room, ellipsis = max(width - 11, 8), "…" if unicode else "~"
-    return [
-        [Piece(f"{name:<11}", "muted"), Piece(fmt.middle_ellipsis(fmt.clean(text, 400), room, ellipsis))]
-        for name, text in facts
-    ]

@@ -31,6 +31,8 @@ from wal.reading.reach import Reach, Workers
 from wal.reading.runlook import RunLook
 from wal.reading.runrows import stream_row
 from wal.reading.shelf import Shelf
+from wal.reading.storage import StorageReport
+from wal.reading.storagelook import StorageLook
 from wal.reading.streams import StreamEntry
 from wal.record import Record, uuid7_milliseconds
 from wal.source import (
@@ -106,6 +108,7 @@ class MergedSource:
         self._age = BacklogAge()
         self._details: dict[UUID, tuple[float, RunDetail]] = {}  # Cassandra's, with when they were read
         self._reader: SeriesReader | None = None
+        self._storage = StorageLook(self.local, self._ask)
 
     def close(self) -> None:
         """Let go of everything. Returns at once, also while a node hangs."""
@@ -164,6 +167,12 @@ class MergedSource:
         return StoreStatus(
             connection, detail, remedy, standing.endpoint, standing.since_ns, waiting, as_of_ns
         )
+
+    def storage(self, now_ns: int, run_id: UUID | None = None) -> StorageReport:
+        """Where the records of the log directory are, or those of one run. Raises like :meth:`runs` and
+        :meth:`run`."""
+        detail = None if run_id is None else self.run(run_id)
+        return self._storage.look(self.status(), now_ns, detail)
 
     # -- one run ------------------------------------------------------------------------------------
 

@@ -14,13 +14,21 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher
 
 from canopy_tui.families import chart_order
+from canopy_tui.growth import growth_of
 from canopy_tui.inspector import in_order
 from canopy_tui.lens import PLAIN_AXES, Lens, axis_name
-from canopy_tui.messages import RunLoaded, RunRedrawn, SourceFailed, TopologiesLoaded, TopologyLoaded
+from canopy_tui.messages import (
+    RunLoaded,
+    RunRedrawn,
+    SourceFailed,
+    StorageLoaded,
+    TopologiesLoaded,
+    TopologyLoaded,
+)
 from canopy_tui.runhead import head_lines
-from canopy_tui.runlines import storage_page
 from canopy_tui.runreading import RunReading, read_run, redrawn
 from canopy_tui.screens.comparable import COMPARING, ComparableScreen
+from canopy_tui.storagelines import run_facts, storage_page
 from canopy_tui.widgets.charts_pane import ChartsPane
 from canopy_tui.widgets.config_pane import ConfigPane
 from canopy_tui.widgets.key_line import KeyLine
@@ -30,7 +38,8 @@ from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
 from wal.reading.goals import main_metric
-from wal.source import STEP, MetricRow, RunDetail, RunRow, XAxis
+from wal.reading.storage import StorageReport
+from wal.source import STEP, MetricRow, RunDetail, RunRow, SourceError, XAxis
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -46,7 +55,8 @@ Charts   The strong line is the mean of a column; the faint band reaches
          where they happened: × NaN, ▲ ▼ Inf. Above and below the curve,
          ▲ ▼ are values beyond the axis, which shows 98 % of the points.
          ┅ on the axis: not shipped yet; ↺ a resume began; faint grey is
-         what it superseded.
+         what it superseded. • a hidden unit was added; ━ and shaded: its
+         candidates were trained.
 Looking  Every look is read anew: a zoom goes down to single points. All
          charts share the x axis. At its right edge the view follows what
          is logged; panned away it holds until End.
@@ -85,6 +95,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self.run_id = run_id
         self._listed = row
         self._reading: RunReading | None = None
+        self._storage: StorageReport | None = None
 
     def compose(self) -> ComposeResult:
         yield RunHead()
@@ -119,6 +130,8 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
             return  # the first reading is asked for by the charts, when they know how large they are
         if not self.app.background.busy(self._key("run")):
             self._read()
+        if not self.app.background.busy(self._key("storage")):
+            self._read_storage()
         self._show_head()
 
     def read(self) -> None:
@@ -153,7 +166,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         reading = message.reading
         grown = self._reading is None or self._reading.detail.row.records != reading.detail.row.records
         if grown:
-            self.grown()
+            self.grown(reading.spent_s)
         if self._reading is None:
             self._take_up_lens(reading.detail.row, reading.detail.metrics)
         self._reading = reading
@@ -220,15 +233,46 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self._draw_what_is_wanted()
 
     def _read_topologies(self) -> None:
-        if self.tabs.active != TABS.index("Topology"):
+        """For the list of them, and for the marks on the charts, which do without where that fails."""
+        if self.tabs.active not in (TABS.index("Charts"), TABS.index("Topology")):
             return
         source, run_id = self.app.source, self.run_id
-        self.app.background.submit(
-            self._key("topologies"), lambda: TopologiesLoaded(tuple(source.topologies(run_id))), self
-        )
+        for_charts = self.tabs.active == TABS.index("Charts")
+
+        def work() -> Message | None:
+            try:
+                return TopologiesLoaded(tuple(source.topologies(run_id)))
+            except (KeyError, SourceError):
+                if for_charts:
+                    return None
+                raise
+
+        self.app.background.submit(self._key("topologies"), work, self)
+
+    def _read_storage(self) -> None:
+        if self.tabs.active != TABS.index("Storage"):
+            return
+        source, run_id, now_ns = self.app.source, self.run_id, self.app.clock_ns()
+
+        def work() -> Message:
+            try:
+                return StorageLoaded(source.storage(now_ns, run_id))
+            except KeyError:
+                return SourceFailed("storage", RUN_GONE)
+
+        self.app.background.submit(self._key("storage"), work, self)
+
+    def on_storage_loaded(self, message: StorageLoaded) -> None:
+        self._storage = message.report
+        self._show_tab()
 
     def on_topologies_loaded(self, message: TopologiesLoaded) -> None:
-        self.topology.show(message.rows)
+        if self.tabs.active == TABS.index("Topology"):
+            self.topology.show(message.rows)
+        if self._reading is not None:
+            detail = self._reading.detail
+            started_us = detail.row.started_ns // 1_000
+            self.charts.grew(growth_of(message.rows, detail.streams, detail.metrics, started_us))
 
     @on(TopologyPane.Wanted)
     def _topology_wanted(self, event: TopologyPane.Wanted) -> None:
@@ -276,11 +320,14 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         """Draw the open tab's list anew, if it is made of the reading."""
         if self._reading is None:
             return
-        app, detail, now_ns = self.app, self._reading.detail, self.app.clock_ns()
+        app, detail, report = self.app, self._reading.detail, self._storage
         if self.tabs.active == TABS.index("Config"):
             self.config.show(detail)
-        elif self.tabs.active == TABS.index("Storage"):
-            self.storage.show(lambda width: storage_page(detail, app.log_dir, width, now_ns, app.unicode))
+        elif self.tabs.active == TABS.index("Storage") and report is not None:
+            facts = run_facts(detail.row, report)
+            self.storage.show(
+                lambda width: storage_page(report, width, app.unicode, one_run=True, facts=facts)
+            )
 
     def on_resize(self) -> None:
         self._show_head()
@@ -310,6 +357,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self.query_one(ContentSwitcher).current = f"tab-{place}"
         (self.charts.focus, self.config.focus_list, self.topology.focus_list, self.storage.focus)[place]()
         self._read_topologies()
+        self._read_storage()
         self._show_tab()
         self._show_notes()
         self.refresh_bindings()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -22,7 +21,7 @@ from canopy_tui.format import cells
 from canopy_tui.ladder import ladder_lines, rungs_of, snapshot_heading, snapshot_lines
 from canopy_tui.listing import Piece
 from canopy_tui.runhead import flow, head_lines
-from canopy_tui.runlines import config_page, metric_heading, metric_line, storage_page
+from canopy_tui.runlines import config_page, metric_heading, metric_line
 from wal.reading.pace import Pace
 from wal.source import MetricRow, RunDetail, RunRow, RunState, StreamRow, TopologyRow
 from wal.summary import MetricSummary
@@ -209,19 +208,6 @@ def test_metric_rows_share_their_columns(width: int) -> None:
     assert {cells(text_of([line])) for line in lines} == {cells(heading)}
     assert cells(heading) <= width
     assert [piece.tone for piece in lines[2] if piece.text.strip() == "NaN"] == ["bad"]
-
-
-def test_the_storage_page_counts_what_is_where() -> None:
-    page = text_of(storage_page(detail_of(acked=400), Path("/logs"), 78, NOW_NS, True))
-    assert "500        400       100" in page
-    assert "100 records on the way" in page
-    assert f"/logs/{RUN}" in page
-    narrow = storage_page(detail_of(acked=400), Path("/logs"), 48, NOW_NS, True)
-    assert max(cells(text_of([line])) for line in narrow) <= 48
-    unshipped = text_of(storage_page(detail_of(), Path("/logs"), 60, NOW_NS, True))
-    assert "this machine only, which is fine" in unshipped
-    remote = text_of(storage_page(detail_of(acked=500, local=False), Path("/logs"), 78, NOW_NS, False))
-    assert "what is shown comes from Cassandra" in remote
 
 
 def test_notes_are_wrapped_and_searched() -> None:

@@ -281,7 +281,7 @@ async def test_what_is_not_shipped_has_its_own_style(writer: LogWriter, run_id: 
         assert "─" in axis.split("┅")[0]
         assert set(axis[axis.index("┅") : -1]) == {"┅", "┬"}
         await pilot.press("4")
-        await until(pilot, lambda: "300 records on the way" in text_of(app))
+        await until(pilot, lambda: "local only, 300 records safe on disk" in text_of(app))
 
 
 async def test_a_failed_reading_keeps_the_picture_and_says_so(writer: LogWriter, run_id: UUID) -> None:
