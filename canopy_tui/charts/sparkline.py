@@ -227,4 +227,4 @@ def _level(value: float, low: float, high: float, levels: int) -> int:
             return (levels - 1) // 2
         return 0 if value < low else levels - 1
     share = (value / 2 - low / 2) / (high / 2 - low / 2)
-    return min(max(int(share * levels), 0), levels - 1)
+    return int(min(max(share, 0.0) * levels, levels - 1))  # a share can be infinite

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from canopy_tui.charts.glyphs import ASCII
@@ -119,6 +119,9 @@ def test_ascii() -> None:
     st.integers(0, 40),
     st.one_of(st.none(), st.integers(0, 2**41)),
 )
+@example(
+    [(0, 6.4e-296), (-1, 1.4e12), (4, 0.0)], 7, None
+)  # clipped at 300 orders of magnitude above the range
 def test_any_points_give_exactly_the_width_and_show_what_is_not_finite(
     points: list[tuple[int, float]], width: int, total: int | None
 ) -> None:
