@@ -67,7 +67,7 @@ class RunReading:
 
     ``extent`` is from where to where the run reaches on the x axis. ``rows`` are the metrics on the screen,
     drawn or not, made from their points; they stand in ``detail``. ``problem`` is why some charts could not
-    be drawn anew, as a sentence; those are the ones drawn before.
+    be drawn anew, as a sentence; those are the ones drawn before. ``spent_s`` is the processor time it took.
     """
 
     detail: RunDetail
@@ -77,6 +77,7 @@ class RunReading:
     drawn: Mapping[str, DrawnChart] = field(default_factory=dict[str, DrawnChart])
     rows: Mapping[str, MetricRow] = field(default_factory=dict[str, MetricRow])
     problem: str = ""
+    spent_s: float = 0.0
 
     def answers(self, request: ChartRequest, glyphs: Glyphs) -> bool:
         """Whether the series at hand are those of ``request``: only the drawing of them may differ."""
@@ -94,6 +95,7 @@ def read_run(
 
     Raises what the source raises: KeyError for a run that is not there, SourceError.
     """
+    began = time.thread_time()
     look = source.look(run_id)
     newest = newest_stream(look.detail.streams)
     pace = source.recent(run_id, newest.stream_id) if newest is not None else None
@@ -103,7 +105,8 @@ def read_run(
     rows = {metric.name: metric for one in drawn.values() for metric in one.metrics}
     undrawn = [name for name in request.rows if name not in rows]
     rows |= point_rows(look, undrawn, deadline, known.rows if known is not None else {})
-    return RunReading(with_rows(look.detail, rows), pace, request, extent, drawn, rows, problem)
+    detail, spent_s = with_rows(look.detail, rows), time.thread_time() - began
+    return RunReading(detail, pace, request, extent, drawn, rows, problem, spent_s)
 
 
 def redrawn(reading: RunReading, request: ChartRequest, glyphs: Glyphs) -> RunReading:

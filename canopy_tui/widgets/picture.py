@@ -16,6 +16,8 @@ from canopy_tui.runlines import ascii_pieces
 from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
 
 if TYPE_CHECKING:
+    from rich.style import Style
+
     from canopy_tui.charts.glyphs import Glyphs
     from canopy_tui.charts.parts import Plot
 
@@ -61,6 +63,7 @@ class Picture(Widget):
         self._unicode = unicode
         self._strips: list[Strip] = []
         self._drawn_width = -1
+        self._tones: dict[str, Style] = {}
         self._grip: int | None = None
         """Where on the screen the mouse holds the picture; None while its button is up."""
         self._pulled = False
@@ -91,7 +94,7 @@ class Picture(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._strips = []
+        self._strips, self._tones = [], {}
 
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
@@ -103,8 +106,10 @@ class Picture(Widget):
         lines = self.lines(width)
         if not self._unicode:
             lines = [ascii_pieces(line) for line in lines]
-        styles, base = tone_styles(self), self.rich_style  # asked once: it is put together at each asking
-        return [strip_of(line, styles, base, width) for line in lines]
+        if not self._tones:  # Textual forgets component styles at each refresh; putting them together is dear
+            self._tones = tone_styles(self)
+        base = self.rich_style
+        return [strip_of(line, self._tones, base, width) for line in lines]
 
     # -- the mouse ----------------------------------------------------------------------------------
 
