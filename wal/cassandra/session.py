@@ -98,10 +98,16 @@ class Session:
         """All rows of a SELECT. Raises :class:`StoreError`."""
         return list(self.iterate(cql, parameters))
 
-    def iterate(self, cql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a SELECT, page by page as they are asked for. Raises :class:`StoreError`."""
+    def iterate(
+        self, cql: str, parameters: Sequence[object] = (), *, rows_at_once: int | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a SELECT, page by page as they are asked for; ``rows_at_once`` bounds a page (default: the
+        driver's 5,000). Raises :class:`StoreError`."""
         try:
-            yield from self.driver.execute(self.prepare(cql), parameters, execution_profile="read")
+            statement = self.prepare(cql).bind(parameters)
+            if rows_at_once is not None:
+                statement.fetch_size = rows_at_once
+            yield from self.driver.execute(statement, execution_profile="read")
         except Exception as error:  # the driver raises from many families, and NoHostAvailable from none
             raise self.trouble(error) from error
 

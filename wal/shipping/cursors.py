@@ -144,12 +144,13 @@ class State:
 
     Changes are collected by the ``put_*`` methods and become durable together at :meth:`commit`: one fsync
     for all that was acknowledged since the last one. :meth:`commit` raises :class:`sqlite3.Error` when the
-    disk is full or gone; the changes stay collected and the next commit tries again.
+    disk is full or gone; the changes stay collected and the next commit tries again. With ``read_only`` it is
+    for who is not the syncer, and only reads; raises :class:`sqlite3.Error` where there is none.
     """
 
-    def __init__(self, log_dir: Path) -> None:
+    def __init__(self, log_dir: Path, *, read_only: bool = False) -> None:
         self.path = log_dir / STATE_FILE
-        self._db = self._open()
+        self._db = self._open_to_read() if read_only else self._open()
         self._rows: dict[str, dict[tuple[object, ...], dict[str, Any]]] = {}
         self._cleared: set[tuple[str, int, int]] = set()
 
@@ -165,6 +166,10 @@ class State:
             if damaged.exists():
                 damaged.rename(damaged.with_name(f"{damaged.name}.damaged-{time.time_ns()}"))
         return self._connect()
+
+    def _open_to_read(self) -> Database:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        return Database(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS))
 
     def _connect(self) -> Database:
         make_private_file(self.path)
@@ -228,6 +233,15 @@ class State:
     def rejected_count(self) -> int:
         """Records that the server refused and that were set aside."""
         return table(self._db, "rejected").count
+
+    def rejected_streams(self) -> set[UUID]:
+        """Streams of which a record was set aside."""
+        return {UUID(row["stream"]) for row in table(self._db, "rejected").rows_where(select="stream")}
+
+    def pruned(self) -> list[PrunedStream]:
+        """Streams that were taken off this machine."""
+        rows = table(self._db, "pruned").rows
+        return [PrunedStream(UUID(row.pop("stream")), UUID(row.pop("run")), **row) for row in rows]
 
     def paging(self) -> dict[UUID, PagingState]:
         """What is remembered of the pages of every stream."""

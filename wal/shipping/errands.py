@@ -11,10 +11,11 @@ from uuid import UUID
 
 from wal.shipping import daemon, inbox
 from wal.shipping.cursors import Doubt, State, VerifiedSegment
+from wal.shipping.pruning import Pruner
 
 log = logging.getLogger("wal.syncer")
 
-VERIFIED, RESEND, RETRY = "verified", "resend", "retry"
+VERIFIED, RESEND, RETRY, PRUNE = "verified", "resend", "retry", "prune"
 
 POLL_S = 0.05
 PATIENCE_S = 30.0
@@ -22,15 +23,18 @@ PATIENCE_S = 30.0
 
 
 class Errands:
-    """The messages in one log directory. The caller holds its lock."""
+    """The messages in one log directory. The caller holds its lock. ``on_step`` as in
+    :class:`wal.shipping.pruning.Pruner`."""
 
-    def __init__(self, log_dir: Path, state: State) -> None:
+    def __init__(self, log_dir: Path, state: State, on_step: Callable[[str], None] = lambda _: None) -> None:
+        self._on_step = on_step
         self._log_dir = log_dir
         self._state = state
         self._known: dict[str, Callable[[Mapping[str, Any]], bool]] = {
             VERIFIED: self._verified,
             RESEND: self._resend,
             RETRY: self._retry,
+            PRUNE: self._prune,
         }
 
     def run(self) -> bool:
@@ -79,6 +83,24 @@ class Errands:
         for (stream_id, segment), seqs in by_segment.items():
             self._state.retry(Doubt(stream_id, segment, mark, min(seqs), max(seqs)), seqs)
         return bool(by_segment)
+
+    def _prune(self, content: Mapping[str, Any]) -> bool:
+        """Take runs off this machine, as far as nothing speaks against it now."""
+        if content["destination"] != self._state.destination:
+            return False
+        runs = {UUID(run) for run in content["runs"]}
+        self._state.commit()
+        pruner = Pruner(self._log_dir, self._state, time.time_ns(), self._on_step)
+        pruner.sweep()
+        for found in pruner.candidates(float(content["age_s"])):
+            if found.run_id in runs and not found.kept and pruner.is_verified(found):
+                try:
+                    pruner.prune(found)
+                except OSError as error:
+                    log.warning("run %s cannot be pruned (%s): it is tried again", found.run_id, error)
+                    continue
+                log.info("Run %s pruned: %d records, %d bytes", found.run_id, found.records, found.size)
+        return False
 
 
 def _mark() -> int:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from wal.paths import make_private_directory, open_private
+
 INBOX = "inbox"
 _SUFFIX = ".json"
 
@@ -20,10 +22,10 @@ _SUFFIX = ".json"
 def post(log_dir: Path, errand: str, content: Mapping[str, object]) -> Path:
     """Leave a message; its file comes back. Raises OSError."""
     folder = log_dir / INBOX
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_directory(folder)
     path = folder / f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
     draft = path.with_suffix(".new")
-    with draft.open("w", encoding="utf-8") as file:
+    with open(draft, "w", encoding="utf-8", opener=open_private) as file:
         json.dump({"errand": errand, **content}, file)
         file.flush()
         os.fsync(file.fileno())
