@@ -38,8 +38,10 @@ def sentence(report: StorageReport) -> str:
         case Verdict.VERIFIED:
             return f"all {fmt.plural(totals.committed, 'record')} delivered and verified"
         case Verdict.DELIVERED:
-            verified = fmt.count(totals.verified) if totals.verified else "none"
-            return f"all {fmt.plural(totals.committed, 'record')} delivered, {verified} verified yet"
+            verified = (
+                f"{fmt.count(totals.verified)} verified so far" if totals.verified else "none verified yet"
+            )
+            return f"all {fmt.plural(totals.committed, 'record')} delivered, {verified}"
         case Verdict.CATCHING_UP:
             left = f", {fmt.duration(int(report.eta_s * 1e9))} left" if report.eta_s else ""
             of_all = f"{fmt.count(totals.waiting)} of {fmt.plural(totals.committed, 'record')}"
@@ -171,7 +173,8 @@ def _stream_lines(report: StorageReport, one_run: bool, width: int, unicode: boo
         lines.append(pieces[1:])
     if report.unlisted:
         others = fmt.plural(report.unlisted, "more stream" if streams else "stream")
-        lines.append([Piece(others if one_run else f"{others} with nothing left to do", "muted")])
+        said = others if one_run else f"{others} with nothing left to do"
+        lines += [[Piece(part, "muted")] for part in wrapped(said, width)]
     return lines
 
 
@@ -197,20 +200,27 @@ MAX_PROBLEMS = 10
 
 
 def _node_lines(nodes: Sequence[NodeState], width: int) -> list[Line]:
-    room = max(width - 43, 12)
-    name = min(max((fmt.cells(node.address) for node in nodes), default=12), room)
-    heading = f"{fmt.left('node', name)} {'state':<8} {'data centre':<14} {'version':<8} {'latency ms':>10}"
+    """A row a node: where it listens, its state and latency, and what else there is room for."""
+    place, version = width >= 50, width >= 60
+    name = width - 20 - (15 if place else 0) - (9 if version else 0)
+    name = max(min(name, max(fmt.cells(node.address) for node in nodes)), 8)
+
+    def row(*texts: str, tone: str = "") -> Line:
+        address, state, datacenter, release, latency = texts
+        middle = f" {fmt.left(datacenter, 14)}" if place else ""
+        middle += f" {fmt.left(release, 8)}" if version else ""
+        return [
+            Piece(f"{fmt.left(address, name)} "),
+            Piece(f"{state:<8}", tone),
+            Piece(f"{middle} {latency:>10}"),
+        ]
+
+    heading = "".join(piece.text for piece in row("node", "state", "data centre", "version", "latency ms"))
     lines: list[Line] = [[Piece(heading, "muted")]]
     for node in nodes:
         latency = "-" if node.latency_ms is None else f"{node.latency_ms:,.1f}"
-        lines.append(
-            [
-                Piece(f"{fmt.left(fmt.clean(node.address), name)} "),
-                Piece(f"{node.state:<8} ", "" if node.state == "up" else "bad"),
-                Piece(f"{fmt.left(fmt.clean(node.datacenter), 14)} {fmt.left(fmt.clean(node.version), 8)} "),
-                Piece(f"{latency:>10}"),
-            ]
-        )
+        texts = (fmt.clean(text) for text in (node.address, node.state, node.datacenter, node.version))
+        lines.append(row(*texts, latency, tone="" if node.state == "up" else "bad"))
     return lines
 
 

@@ -23,7 +23,8 @@ VERBS = {
     "show": Verb("canopy_tui.cli.show", "Show one run: its metrics, a chart, its config."),
     "demo": Verb("canopy_tui.cli.demo", "Watch real training runs grow, on a Cassandra of their own."),
     "cassandra": Verb("canopy_tui.cli.cassandra", "Start, stop and prepare a Cassandra node."),
-    "sync": Verb("canopy_tui.cli.sync", "Ship the log to Cassandra, or see how far it is."),
+    "status": Verb("canopy_tui.cli.status", "Say where the records are; --check what is set up wrong."),
+    "sync": Verb("canopy_tui.cli.sync", "Ship the log to Cassandra by hand."),
     "cql": Verb("canopy_tui.cli.cql", "Print CQL that reads a run, ready to paste."),
 }
 

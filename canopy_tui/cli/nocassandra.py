@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 
+def why(status: Mapping[str, object]) -> str:
+    """What is wrong with Cassandra and what to do, as sentences; empty when nothing is."""
+    detail, remedy = str(status.get("detail") or ""), str(status.get("remedy") or "")
+    if detail:
+        detail = f"{detail[0].upper()}{detail[1:].rstrip('.')}."
+    return f"{detail} {remedy}".strip()
+
+
 def no_cassandra() -> click.ClickException:
     """Why there is none, and how to get one: a managed node that was stopped is the likeliest."""
-    from canopy_tui.cli.syncstatus import why
     from wal.link import Finder
 
     target = Finder(os.environ, Path.cwd())()

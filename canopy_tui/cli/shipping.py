@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from canopy_tui.cli.syncstatus import why
+from canopy_tui.cli.nocassandra import why
 from canopy_tui.format import count, duration, plural
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _conclude(syncer: Syncer, outcome: Outcome, seconds: float) -> int:
     if outcome.rejected:
         click.echo(
             f"{plural(syncer.stored, 'record')} shipped; {plural(outcome.rejected, 'record')} refused by the "
-            "server and set aside: canopy sync --status names them."
+            "server and set aside, see: canopy rejected list"
         )
         return EXIT_REJECTED
     if syncer.stored:
@@ -237,7 +237,7 @@ def _conclude_other(acks: Acks) -> int:
         )
         return EXIT_BACKLOG
     if rejected:
-        click.echo(f"{plural(rejected, 'record')} refused by the server: canopy sync --status names them.")
+        click.echo(f"{plural(rejected, 'record')} refused by the server, see: canopy rejected list")
         return EXIT_REJECTED
     click.echo(
         f"Everything is in Cassandra at {status.get('endpoint')}, keyspace {status.get('keyspace')}: the "

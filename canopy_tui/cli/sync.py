@@ -1,8 +1,7 @@
-"""``canopy sync``: ship the log by hand, and see how the syncer in the background is doing."""
+"""``canopy sync``: ship the log by hand, read the syncer's log, stop it."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -16,54 +15,45 @@ FOLLOW_SECONDS = 0.2
 @click.argument("path", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--once", "mode", flag_value="once", help="Ship everything, then end.")
 @click.option("--watch", "mode", flag_value="watch", help="Ship in the foreground until Ctrl-C.")
-@click.option("--status", "mode", flag_value="status", help="Say how far it is. The default.")
 @click.option("--log", "mode", flag_value="log", help="Print the end of the syncer's log.")
 @click.option("--stop", "mode", flag_value="stop", help="Stop the syncer in the background.")
 @click.option("-f", "--follow", is_flag=True, help="With --log: go on printing what is added.")
-@click.option("--json", "as_json", is_flag=True, help="With --status: one JSON object.")
 @click.pass_context
-def command(ctx: click.Context, path: Path | None, mode: str | None, follow: bool, as_json: bool) -> None:
+def command(ctx: click.Context, path: Path | None, mode: str | None, follow: bool) -> None:
     """Ship the log to Cassandra, or see how far it is.
 
     A syncer in the background does this by itself; these are for machines where none may run, for scripts,
-    and for looking. PATH is a log directory, by default this user's.
+    and for looking. PATH is a log directory, by default this user's. Without an option: as canopy status.
 
     --once ends with 0 when everything is in Cassandra, 2 when something is left, 3 when the server refused
-    records (they are set aside, see --status), 1 for any other error.
+    records (they are set aside: canopy rejected list), 1 for any other error.
     """
     from wal.paths import log_dir
 
     directory = log_dir(path)
     if not directory.is_dir() and (path is not None or mode in ("once", "watch")):
         raise click.ClickException(f"{directory} is not a directory: nothing was logged there yet.")
-    ctx.exit(_VERBS[mode or "status"](directory, follow, as_json))
+    if mode is None:
+        from canopy_tui.cli import status
+
+        ctx.invoke(status.command, path=path)
+    else:
+        ctx.exit(_VERBS[mode](directory, follow))
 
 
-def _once(directory: Path, _follow: bool, _json: bool) -> int:
+def _once(directory: Path, _follow: bool) -> int:
     from canopy_tui.cli.shipping import ship_once
 
     return ship_once(directory)
 
 
-def _watch(directory: Path, _follow: bool, _json: bool) -> int:
+def _watch(directory: Path, _follow: bool) -> int:
     from canopy_tui.cli.shipping import watch
 
     return watch(directory)
 
 
-def _status(directory: Path, _follow: bool, as_json: bool) -> int:
-    from canopy_tui.cli.syncstatus import as_dict, lines, look
-
-    view = look(directory)
-    if as_json:
-        click.echo(json.dumps(as_dict(view), indent=1, ensure_ascii=False))
-    else:
-        for line in lines(view, time.time_ns()):
-            click.echo(line)
-    return 0
-
-
-def _log(directory: Path, follow: bool, _json: bool) -> int:
+def _log(directory: Path, follow: bool) -> int:
     from wal.shipping.daemon import LOG_FILE
 
     path = directory / LOG_FILE
@@ -94,7 +84,7 @@ def _print_added(path: Path, before: str) -> str:
     return text
 
 
-def _stop(directory: Path, _follow: bool, _json: bool) -> int:
+def _stop(directory: Path, _follow: bool) -> int:
     from wal.shipping import daemon
 
     pid = daemon.holder(directory)
@@ -107,4 +97,4 @@ def _stop(directory: Path, _follow: bool, _json: bool) -> int:
     return 0
 
 
-_VERBS = {"once": _once, "watch": _watch, "status": _status, "log": _log, "stop": _stop}
+_VERBS = {"once": _once, "watch": _watch, "log": _log, "stop": _stop}

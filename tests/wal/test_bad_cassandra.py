@@ -34,6 +34,7 @@ from wal.cassandra.session import Session, connect
 from wal.cassandra.tables import SCHEMA_VERSION
 from wal.link import Finder
 from wal.merged import MergedSource
+from wal.reading.acks import Acks
 from wal.settings import Settings, load, resolve
 from wal.shipping import daemon
 
@@ -99,11 +100,11 @@ class Place:
         printed, _ = process.communicate(timeout=120)
         return process.returncode, printed
 
-    def facts(self) -> dict[str, Any]:
-        """``canopy sync --status`` for programs, read here: it is asked often."""
-        from canopy_tui.cli.syncstatus import as_dict, look
-
-        return dict(as_dict(look(self.log_dir)))
+    def status_row(self) -> dict[str, Any]:
+        """What the syncer says of itself."""
+        acks = Acks(self.log_dir)
+        acks.poll()
+        return dict(acks.status)
 
     @property
     def log_lines(self) -> list[str]:
@@ -219,7 +220,7 @@ def test_the_syncer_parks_says_why_and_heals(tmp_path: Path, cassandra5: Node, b
 def test_a_wrong_password(tmp_path: Path, cassandra_login: Node) -> None:
     place = Place(tmp_path, cassandra_login, username="cassandra", password="cassandra")
     it_parks_says_why_and_heals(place, WRONG_PASSWORD)
-    said = (place.log_dir / "syncer.log").read_text() + json.dumps(place.facts())
+    said = (place.log_dir / "syncer.log").read_text() + json.dumps(place.status_row())
     assert "hunter2" not in said
 
 
@@ -233,11 +234,11 @@ def it_parks_says_why_and_heals(place: Place, bad: Bad) -> None:
     (place.log_dir / "syncer.log").unlink()
     syncer = place.start("wal.syncer", "--auto", "--log-dir", str(place.log_dir), "--cwd", str(place.folder))
     try:
-        wait_until(lambda: place.facts()["status"].get("connection") == "trouble")
-        code, printed = place.canopy("sync", "--status")
+        wait_until(lambda: place.status_row().get("connection") == "trouble")
+        code, printed = place.canopy("status")
         assert code == 0
         assert_said(bad, printed)
-        assert f"{RECORDS} records in 1 stream" in printed
+        assert f"{RECORDS} records safe on disk" in printed
         seen = asyncio.run(what_the_app_says(place))
         assert_said(bad, seen)
         assert f"{RECORDS} records safe on disk" in seen
@@ -246,7 +247,7 @@ def it_parks_says_why_and_heals(place: Place, bad: Bad) -> None:
         assert_said(bad, place.log_lines[-1])
 
         bad.mend(place)
-        wait_until(lambda: place.facts()["status"].get("waiting") == 0)
+        wait_until(lambda: place.status_row().get("waiting") == 0)
         assert daemon.holder(place.log_dir) == syncer.pid  # it is the same one
         assert in_cassandra(place.settings).content == in_log(place.log_dir)
     finally:
@@ -285,7 +286,7 @@ def test_watching_and_listing_as_well(tmp_path: Path, cassandra5: Node) -> None:
     place, bad = Place(tmp_path, cassandra5), BAD["no keyspace"]
     watch = place.start("canopy_tui", "sync", "--watch")
     try:
-        wait_until(lambda: place.facts()["status"].get("connection") == "trouble")
+        wait_until(lambda: place.status_row().get("connection") == "trouble")
         wait_until(lambda: is_idle(watch.pid))
         code, printed = place.canopy("ls")
         assert code == 0
@@ -293,7 +294,7 @@ def test_watching_and_listing_as_well(tmp_path: Path, cassandra5: Node) -> None:
         assert "did not answer" not in printed  # it did
         assert "train-1" in printed
         bad.mend(place)
-        wait_until(lambda: place.facts()["status"].get("drained"))
+        wait_until(lambda: place.status_row().get("drained"))
     finally:
         watch.send_signal(signal.SIGINT)
         printed, _ = watch.communicate(timeout=60)

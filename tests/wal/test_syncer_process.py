@@ -165,11 +165,11 @@ def test_sync_once_ships_and_says_what_it_did(tmp_path: Path, keyspace5: Setting
     assert (again.returncode, again.stdout.startswith("Nothing to ship")) == (0, True)
 
     shown = canopy(env, "sync", str(log_dir))
-    assert "Everything is shipped: 301 records in 2 streams." in shown.stdout
-    facts = json.loads(canopy(env, "sync", str(log_dir), "--status", "--json").stdout)
-    assert facts["syncer_pid"] is None
-    assert facts["status"]["keyspace"] == keyspace5.keyspace
-    assert [line["waiting"] for line in facts["streams"]] == [0, 0]
+    assert "all 301 records delivered, none verified yet" in shown.stdout
+    facts = json.loads(canopy(env, "status", str(log_dir), "--json").stdout)
+    assert facts["syncer"]["pid"] is None
+    assert facts["syncer"]["keyspace"] == keyspace5.keyspace
+    assert (facts["totals"]["waiting"], facts["unlisted"], facts["streams"]) == (0, 2, [])
     assert "Using keyspace" in canopy(env, "sync", str(log_dir), "--log").stdout
 
 
