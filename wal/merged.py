@@ -164,8 +164,9 @@ class MergedSource:
         if self.local_problem:
             detail = f"{detail} {self.local_problem}".strip()
         as_of_ns = self._reach.heard_ns if connection in (Connection.OFFLINE, Connection.TROUBLE) else 0
+        warning = str(self.local.catalog.acks.status.get("warning", ""))
         return StoreStatus(
-            connection, detail, remedy, standing.endpoint, standing.since_ns, waiting, as_of_ns
+            connection, detail, remedy, standing.endpoint, standing.since_ns, waiting, as_of_ns, warning
         )
 
     def storage(self, now_ns: int, run_id: UUID | None = None) -> StorageReport:

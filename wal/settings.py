@@ -60,7 +60,10 @@ class Settings:
 
     ``enabled`` is None when nobody said: then a managed node may be used. ``explicit`` is True when the file
     or the environment names a Cassandra or switches it on. ``replication`` is a factor for the node's own
-    data centre, a factor by data centre, or None (one node: 1). ``notes`` are remarks worth showing once.
+    data centre, a factor by data centre, or None (one node: 1). ``prune_after_days``: runs that Cassandra
+    provably has leave this machine after that, 0 for never. ``disk_limit_gb``: the size of the log, in units
+    of 10^9 bytes, from which it is warned while records in it are not shipped, 0 for none. ``notes`` are
+    remarks worth showing once.
     """
 
     enabled: bool | None = None
@@ -78,6 +81,8 @@ class Settings:
     consistency: Consistency = Consistency()
     ttl: Ttl = Ttl()
     replication: int | Mapping[str, int] | None = None
+    prune_after_days: float = 0.0
+    disk_limit_gb: float = 10.0
     tls: Tls = Tls()
     secure_connect_bundle: Path | None = None
     explicit: bool = False

@@ -126,15 +126,19 @@ def _integer(low: int, high: int) -> Callable[[Value], int]:
 
 
 def _seconds(low: float, high: float) -> Callable[[Value], float]:
+    return _number("seconds", low, high)
+
+
+def _number(unit: str, low: float, high: float) -> Callable[[Value], float]:
     def parse(value: Value) -> float:
         raw = value.raw
         if value.is_text:
             try:
                 raw = float(str(raw))
             except ValueError:
-                raise _wrong(value, "a number of seconds") from None
+                raise _wrong(value, f"a number of {unit}") from None
         if not isinstance(raw, int | float) or isinstance(raw, bool) or not low <= raw <= high:
-            raise _wrong(value, f"a number of seconds from {low:g} to {high:g}")
+            raise _wrong(value, f"a number of {unit} from {low:g} to {high:g}")
         return float(raw)
 
     return parse
@@ -193,6 +197,8 @@ KEYS: dict[str, Callable[[Value], object]] = {
     "ttl.topology": _integer(0, MAX_TTL_SECONDS),
     "ttl.runs": _integer(0, MAX_TTL_SECONDS),
     "replication": _replication,
+    "prune_after_days": _number("days", 0, 36_500),
+    "disk_limit_gb": _number("GB", 0, 1e6),
     "ssl.enabled": _flag,
     "ssl.ca_file": _path,
     "ssl.cert_file": _path,

@@ -210,6 +210,8 @@ class StoreStatus:
     unshipped: int = 0
     as_of_ns: int = 0
     """Cassandra is away: other machines' runs are shown as they were then. 0 while it answers."""
+    warning: str = ""
+    """What the user should know whatever the connection does: that the log takes too much disk."""
 
 
 class Source(Protocol):

@@ -25,6 +25,7 @@ from wal.shipping.backlog import Backlog
 from wal.shipping.cursors import State
 from wal.shipping.doubts import Doubts
 from wal.shipping.errands import Errands
+from wal.shipping.housekeeping import Housekeeper
 from wal.shipping.loading import Loader
 from wal.shipping.outcome import Outcome
 from wal.shipping.pagekeeping import PageKeeper
@@ -91,6 +92,7 @@ class Syncer:
         self._outcome: Outcome | None = None
         self._saver = Saver(self.state, monotonic)
         self._errands = Errands(log_dir, self.state)
+        self._house = Housekeeper(log_dir, monotonic, clock_ns)
         self._count_at = 0.0
         self._begin()
 
@@ -368,7 +370,9 @@ class Syncer:
             self.link, self.backlog.streams.values(),
             waiting=waiting, again=again, stored=self.stored, rejected=self.rejected,
             problems=self.backlog.problems + self.pager.problems, unpaged=self.pager.unpaged, drained=drained,
+            warning=self._house.warning,
         )  # fmt: skip
+        self._house.tick(self.settings, waiting, self.link.store if drained else None)
         return Outcome(
             waiting=waiting,
             damaged=damaged,

@@ -45,6 +45,11 @@ def test_while_cassandra_is_away_it_is_said_how_old_its_last_word_is() -> None:
     assert said(status) == "Cassandra offline · 88 records safe on disk · other hosts as of 14:03"
 
 
+def test_a_warning_stands_behind_the_connection() -> None:
+    status = StoreStatus(Connection.UP, warning="the log takes 12.0 GB")
+    assert said(status) == "Cassandra up · the log takes 12.0 GB"
+
+
 def test_a_failure_comes_first() -> None:
     assert said(StoreStatus(Connection.UP), failure="the disk is gone").startswith(
         "not up to date · the disk is gone · Cassandra up"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+DISK_WARNING = "disk.warning"
+"""A file in the log directory, written by the syncer while the log takes more disk than it should."""
 
 _ASCII = str.maketrans({"→": "->", "·": "-", "…": "...", "×": "x", "–": "-", "’": "'"})
 _BLOCKS = str.maketrans("▁▂▃▄▅▆▇█", "_.-~=+*#")
@@ -33,6 +37,16 @@ def once(key: str, sentence: str) -> None:
         return
     _said.add(key)
     say(f"canopy: {sentence}")
+
+
+def pass_on(log_dir: Path) -> None:
+    """Say once what the syncer says of the disk. Costs one system call while there is nothing to say."""
+    try:
+        sentence = (log_dir / DISK_WARNING).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return
+    if sentence:
+        once(f"disk {log_dir}", sentence[:1000])
 
 
 def forget() -> None:

@@ -128,6 +128,7 @@ class Upkeep(Appender):
     def _maintain(self) -> None:
         """One round of upkeep: once a second, and after each rotation."""
         hold_lock(self._lock)
+        notice.pass_on(self.log_dir)
         if self._open[-1].is_gone():
             self._start_over()
         if self._open[-1].abandoned:

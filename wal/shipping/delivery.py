@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wal.segments.segment import stream_dirs
-from wal.shipping.errands import RESEND, VERIFIED, deliver
+from wal.shipping.errands import RESEND, VERIFIED, Tell, deliver
 from wal.shipping.ledger import Ledger, read_ledger
 from wal.shipping.proof import Prover, RunProof
 from wal.source import SourceError
@@ -36,16 +36,22 @@ def exit_code(faults: bool, backlog: bool, rejected: int) -> int:
 
 
 class Delivery:
-    """One log directory and one Cassandra. ``on_rows`` is told how many rows of a stream were read."""
+    """One log directory and one Cassandra. ``on_rows`` is told how many rows of a stream were read; ``tell``
+    has the syncer do what only it may."""
 
     def __init__(
-        self, log_dir: Path, store: CassandraStore, on_rows: Callable[[int], None] = lambda _: None
+        self,
+        log_dir: Path,
+        store: CassandraStore,
+        on_rows: Callable[[int], None] = lambda _: None,
+        tell: Tell = deliver,
     ) -> None:
         from wal.cassandra.place import identity
         from wal.cassandra.proofreads import ProofReader
 
         self.log_dir = log_dir
         self.store = store
+        self.tell = tell
         self.place = identity(store)
         self._reader = ProofReader(store)
         self._on_rows = on_rows
@@ -82,7 +88,7 @@ class Delivery:
             for part, last in stream.verified_parts()
         ]
         if segments:
-            deliver(self.log_dir, VERIFIED, {"destination": self.place, "segments": segments})
+            self.tell(self.log_dir, VERIFIED, {"destination": self.place, "segments": segments})
 
     # -- mending -------------------------------------------------------------------------------------
 
@@ -105,7 +111,7 @@ class Delivery:
         # What is logged from now on must be newer than the deletion, or it would be gone with it.
         for newer in (True,) if removed else (False, True):
             base_us = self.store.clock_us() if newer else 0
-            deliver(self.log_dir, RESEND, {"bases": {str(stream): base_us for stream in streams}})
+            self.tell(self.log_dir, RESEND, {"bases": {str(stream): base_us for stream in streams}})
             ship()
             proof = self.prove(run_id)
             if not proof.faults:

@@ -17,6 +17,10 @@ log = logging.getLogger("wal.syncer")
 
 VERIFIED, RESEND, RETRY, PRUNE = "verified", "resend", "retry", "prune"
 
+Tell = Callable[[Path, str, Mapping[str, object]], object]
+"""Has an errand done in a log directory: :func:`deliver`, or in the syncer, which must not ask for its own
+lock, :func:`wal.shipping.inbox.post`."""
+
 POLL_S = 0.05
 PATIENCE_S = 30.0
 """How long it is waited for a syncer that is busy with a request of its own."""
@@ -92,8 +96,8 @@ class Errands:
         self._state.commit()
         pruner = Pruner(self._log_dir, self._state, time.time_ns(), self._on_step)
         pruner.sweep()
-        for found in pruner.candidates(float(content["age_s"])):
-            if found.run_id in runs and not found.kept and pruner.is_verified(found):
+        for found in pruner.candidates(float(content["age_s"]), runs):
+            if not found.kept and pruner.is_verified(found):
                 try:
                     pruner.prune(found)
                 except OSError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -86,12 +86,13 @@ class Pruner:
 
     # -- what may go ---------------------------------------------------------------------------------
 
-    def candidates(self, age_s: float) -> Iterator[Candidate]:
-        """The runs that nothing was logged to for ``age_s`` (an hour at least), oldest first, those that have
-        to be kept with the reason. Younger ones are left out."""
+    def candidates(self, age_s: float, only: Set[UUID] | None = None) -> Iterator[Candidate]:
+        """The runs (or those of ``only``) that nothing was logged to for ``age_s`` (an hour at least), oldest
+        first, those that have to be kept with the reason. Younger ones are left out."""
         runs: dict[UUID, list[tuple[UUID, Path]]] = {}
         for run_id, stream_id, directory in stream_dirs(self._log_dir):
-            runs.setdefault(run_id, []).append((stream_id, directory))
+            if only is None or run_id in only:
+                runs.setdefault(run_id, []).append((stream_id, directory))
         for run_id in sorted(runs, key=lambda run_id: run_id.int):
             if self._is_older(runs[run_id], max(age_s, LEAST_AGE_S)):
                 yield self._candidate(run_id, runs[run_id])
@@ -230,7 +231,9 @@ class Pruner:
                 continue
 
 
-def plan(log_dir: Path, now_ns: int, age_s: float) -> list[tuple[Candidate, bool]]:
+def plan(
+    log_dir: Path, now_ns: int, age_s: float, only: Set[UUID] | None = None
+) -> list[tuple[Candidate, bool]]:
     """What may go and what has to be kept, each with whether it is verified, for who only looks.
 
     Raises :class:`sqlite3.Error` when ``state.db`` cannot be read; nothing may go where there is none.
@@ -240,7 +243,7 @@ def plan(log_dir: Path, now_ns: int, age_s: float) -> list[tuple[Candidate, bool
     state = State(log_dir, read_only=True)
     try:
         pruner = Pruner(log_dir, state, now_ns)
-        return [(found, pruner.is_verified(found)) for found in pruner.candidates(age_s)]
+        return [(found, pruner.is_verified(found)) for found in pruner.candidates(age_s, only)]
     finally:
         state.close()
 

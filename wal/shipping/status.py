@@ -30,7 +30,7 @@ CATCHING_UP = 1000
 NAMED_STREAMS = 64
 """Streams on their way that the row names with lane and rate: those that live, then those that lack most."""
 
-_URGENT = ("connection", "detail", "endpoint", "drained")
+_URGENT = ("connection", "detail", "endpoint", "drained", "warning")
 
 
 class StatusWriter:
@@ -69,6 +69,7 @@ class StatusWriter:
         problems: list[str],
         unpaged: int,
         drained: bool,
+        warning: str,
     ) -> Connection:
         """Put the row if it is due; returns the connection that it states. ``streams`` may be shipped."""
         now = self._monotonic()
@@ -81,6 +82,7 @@ class StatusWriter:
             "waiting": waiting, "again": again, "stored": stored, "rejected": rejected, "problems": problems,
             "unpaged": unpaged,
             "drained": drained,
+            "warning": warning,
             "rate": round(self._rate(now, stored), 1),
         }  # fmt: skip
         # What a reader must know at once, against numbers that may lag by a second.
