@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.palette import Tint
-from canopy_tui.charts.parts import sample
+from canopy_tui.charts.parts import MarkKind, sample
 from canopy_tui.families import Family
 from canopy_tui.listing import Piece, is_bad
 from wal.source import MetricRow
@@ -143,6 +143,17 @@ def family_legend(family: Family, metrics: Sequence[MetricRow], named: str, glyp
         legend.append(Piece(f"{gap}{sample(member.look.stroke, glyphs)} ", f"line:{member.look.tint.value}"))
         legend.append(Piece(f"{label}{value}", "muted"))
     return legend
+
+
+def overlay_legend(plots: Iterable[Plot], glyphs: Glyphs) -> tuple[str, ...]:
+    """What a unit's mark and a phase look like, as far as they are in these pictures."""
+    plots = list(plots)
+    words: list[str] = []
+    if any(MarkKind.UNIT in drawn.marks for drawn in plots):
+        words.append(f"{glyphs.unit} unit")
+    if any(drawn.phases for drawn in plots):
+        words.append(f"{glyphs.phase_axis} candidates")
+    return (", ".join(words),) if words else ()
 
 
 LEGEND_LABEL = 16

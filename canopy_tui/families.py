@@ -63,6 +63,12 @@ class Family:
     def names(self) -> tuple[str, ...]:
         return tuple(member.name for member in self.members)
 
+    @property
+    def shared(self) -> str:
+        """What its members are called without what tells them apart: ``loss`` of ``val/loss`` and
+        ``train/loss``. Of a metric alone its name."""
+        return self.lead if len(self.members) == 1 else _divided(self.lead).rest or self.lead
+
     def member(self, name: str) -> Member:
         """Raises KeyError for a metric of another family."""
         for one in self.members:

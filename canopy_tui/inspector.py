@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from canopy_tui import format as fmt
-from canopy_tui.chartlines import is_guide, plot_lines
+from canopy_tui.chartlines import is_guide, overlay_legend, plot_lines
 from canopy_tui.charts.glyphs import Glyphs
 from canopy_tui.charts.sparkline import Mark, spark_text, sparkline
 from canopy_tui.families import look_of
@@ -19,6 +19,7 @@ from canopy_tui.listing import BAD_STATES, Cell, Piece, is_bad, state_text
 from wal.source import MetricRow, RunDetail, RunRow, RunState
 
 if TYPE_CHECKING:
+    from canopy_tui.growth import Overlay
     from wal.pyramid import Series
 
 Line = list[Piece]
@@ -200,9 +201,17 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> list[tuple[str, s
 
 
 def chart_lines(
-    series: Sequence[Series], row: RunRow, width: int, height: int, glyphs: Glyphs, *, guides: bool = True
+    series: Sequence[Series],
+    row: RunRow,
+    width: int,
+    height: int,
+    glyphs: Glyphs,
+    *,
+    over: Overlay | None = None,
+    guides: bool = True,
 ) -> list[Line]:
-    """The chart of a metric, ``height`` lines; a live run that knows its end leaves room for it.
+    """The chart of a metric, ``height`` lines; a live run that knows its end leaves room for it. Below it a
+    line says what the signs of ``over`` mean.
 
     Without ``guides`` no line is drawn at the ticks: where nothing makes it faint it would read as data.
     """
@@ -220,8 +229,10 @@ def chart_lines(
         last = max(int(edge[-1]) - 1 for edge in edges)
         steps = (min(first, 0), max(last, row.total_steps))
     curves = [Curve(one, *look_of(one.metric)) for one in series]
-    drawn = plot(curves, width, height, shown=steps, glyphs=glyphs)
+    marks, phases = (over.marks, over.phases) if over is not None else ((), ())
+    drawn = plot(curves, width, height, shown=steps, marks=marks, phases=phases, glyphs=glyphs)
     lines = plot_lines(drawn)
+    lines += [[Piece(words, "muted")] for words in overlay_legend([drawn], glyphs)]
     if not guides:
         lines = [[Piece(" " * len(p.text)) if is_guide(p) else p for p in line] for line in lines]
     return lines

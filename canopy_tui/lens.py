@@ -32,8 +32,8 @@ Extent = tuple[float, float]
 class Window:
     """The part of an x axis that all charts of a run share, ``span`` wide from ``low`` on.
 
-    Without a span it is all there is. Without ``low`` its right edge is the newest x there is, and moves
-    with it: the view follows. With one it holds.
+    Without ``low`` its right edge is the newest x there is, and moves with it: the view follows. With both it
+    holds. With ``low`` alone it is everything since there, with neither all there is.
     """
 
     span: float | None = None
@@ -42,13 +42,13 @@ class Window:
     @property
     def holds(self) -> bool:
         """Whether it stays where it is when more is logged."""
-        return self.low is not None
+        return self.low is not None and self.span is not None
 
     def within(self, extent: Extent) -> Extent:
         """The lowest and the highest x shown of a run that reaches from ``extent[0]`` to ``extent[1]``."""
         first, last = extent
         if self.span is None:
-            return extent
+            return extent if self.low is None else (min(max(self.low, first), last), last)
         low = max(last - self.span, first) if self.low is None else self.low
         return low, low + self.span
 
@@ -64,17 +64,19 @@ class Window:
 
     def panned(self, extent: Extent, by: float) -> Window:
         """Moved by so much, to the ends of the run at most. There is nothing beside the whole of it."""
-        if self.span is None:
+        if self == Window():
             return self
-        return _placed(extent, self.within(extent)[0] + by, self.span)
+        low, high = self.within(extent)
+        return _placed(extent, low + by, high - low)
 
     def at_start(self, extent: Extent) -> Window:
         """The same zoom at the run's first x."""
-        return self if self.span is None else _placed(extent, extent[0], self.span)
+        low, high = self.within(extent)
+        return self if self == Window() else _placed(extent, extent[0], high - low)
 
     def following(self) -> Window:
         """The same zoom at the newest x, and with it from now on."""
-        return replace(self, low=None)
+        return replace(self, low=None) if self.holds else self
 
 
 def _placed(extent: Extent, low: float, span: float) -> Window:

@@ -15,6 +15,7 @@ from canopy_tui.charts.parts import Curve, Plot
 from canopy_tui.charts.plot import plot, plot_columns
 from canopy_tui.curves import curves_of, same_series
 from canopy_tui.families import Family
+from canopy_tui.growth import Growth, Overlay, candidate_phases
 from canopy_tui.lens import Extent, Lens, extent_of
 from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
@@ -33,14 +34,16 @@ from the log, and anew at the next reading."""
 
 
 class ChartRequest(NamedTuple):
-    """Charts to be drawn: one a family, through ``lens``, each in ``width`` × ``height`` cells; and ``rows``,
-    the metrics of which only values and a sparkline are on the screen, the most wanted first."""
+    """Charts to be drawn: one a family, through ``lens``, each in ``width`` × ``height`` cells, over them how
+    the run grew; and ``rows``, the metrics of which only values and a sparkline are on the screen, the most
+    wanted first."""
 
     charts: tuple[Family, ...]
     width: int
     height: int
     rows: tuple[str, ...] = ()
     lens: Lens = Lens()
+    growth: Growth = Growth()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,6 +61,7 @@ class DrawnChart:
     curves: Sequence[Curve]
     size: tuple[int, int]
     lens: Lens
+    over: Overlay
     plot: Plot
 
 
@@ -81,8 +85,7 @@ class RunReading:
 
     def answers(self, request: ChartRequest, glyphs: Glyphs) -> bool:
         """Whether the series at hand are those of ``request``: only the drawing of them may differ."""
-        asked = self.request
-        if (request.charts, request.size, request.rows) != (asked.charts, asked.size, asked.rows):
+        if request._replace(lens=self.request.lens) != self.request:
             return False
         asks = [_ask(name, request, self.extent, glyphs) for name in self.drawn]
         return bool(asks) and asks == [one.ask for one in self.drawn.values()]
@@ -112,7 +115,7 @@ def read_run(
 def redrawn(reading: RunReading, request: ChartRequest, glyphs: Glyphs) -> RunReading:
     """The charts of a request that the reading :meth:`~RunReading.answers`, from the series it holds."""
     drawn = {
-        name: replace(one, lens=request.lens, plot=_picture(one.curves, one.ask, request, glyphs))
+        name: replace(one, lens=request.lens, plot=_picture(one.curves, one.ask, one.over, request, glyphs))
         for name, one in reading.drawn.items()
     }
     return replace(reading, request=request, drawn=drawn)
@@ -130,12 +133,13 @@ def _draw_all(
     while True:
         drawn: dict[str, DrawnChart] = {}
         problem = ""
+        over = _overlay(look, request, extent, glyphs, deadline)
         for family in request.charts:
             name = family.lead
             if not all(one in look.detail.metrics for one in family.names):
                 continue
             try:
-                drawn[name] = _draw(look, family, request, extent, glyphs, before.get(name), deadline)
+                drawn[name] = _draw(look, family, request, extent, over, glyphs, before.get(name), deadline)
             except SourceError as error:
                 problem = str(error)
                 if name in before:
@@ -159,11 +163,28 @@ def _ask(name: str, request: ChartRequest, extent: Extent | None, glyphs: Glyphs
     return Ask(name, plot_columns(request.width, glyphs), lens.x, shown, lens.ghosts)
 
 
+def _overlay(
+    look: RunLook, request: ChartRequest, extent: Extent | None, glyphs: Glyphs, deadline: float
+) -> Overlay:
+    """The units, and the phases as far as their metric can be read now: as much as one chart more."""
+    growth, x = request.growth, request.lens.x
+    name = growth.candidates
+    if name is None or name not in look.detail.metrics or not growth.places(x):
+        return Overlay(growth.marks(x))
+    ask = _ask(name, request, extent, glyphs)
+    try:
+        series = look.series(ask, wait_s=max(deadline - time.monotonic(), 0.0))
+    except SourceError:
+        return Overlay(growth.marks(x))
+    return Overlay(growth.marks(x), candidate_phases(growth, x, series))
+
+
 def _draw(
     look: RunLook,
     family: Family,
     request: ChartRequest,
     extent: Extent | None,
+    over: Overlay,
     glyphs: Glyphs,
     before: DrawnChart | None,
     deadline: float,
@@ -175,11 +196,12 @@ def _draw(
     ]
     metrics = [_metric(look, name) for name in family.names]
     same = before is not None and before.ask == ask and same_series(before.series, series)
-    if same and before is not None and (before.size, before.lens) == (request.size, request.lens):
+    looks = request.size, request.lens, over
+    if same and before is not None and (before.size, before.lens, before.over) == looks:
         return before if before.metrics == metrics else replace(before, metrics=metrics)
     curves = curves_of(family, series, shipped=bool(look.detail.row.shipped))
-    picture = _picture(curves, ask, request, glyphs)
-    return DrawnChart(metrics, ask, series, curves, request.size, request.lens, picture)
+    picture = _picture(curves, ask, over, request, glyphs)
+    return DrawnChart(metrics, ask, series, curves, *looks, picture)
 
 
 def _metric(look: RunLook, name: str) -> MetricRow:
@@ -189,11 +211,11 @@ def _metric(look: RunLook, name: str) -> MetricRow:
         return look.detail.metrics[name]
 
 
-def _picture(curves: Sequence[Curve], ask: Ask, request: ChartRequest, glyphs: Glyphs) -> Plot:
+def _picture(curves: Sequence[Curve], ask: Ask, over: Overlay, request: ChartRequest, glyphs: Glyphs) -> Plot:
     lens = request.lens
     return plot(
         curves, *request.size, shown=ask.range, x=ask.x, log=lens.log, smoothing=lens.smoothing,
-        cursor=lens.cursor, glyphs=glyphs,
+        cursor=lens.cursor, marks=over.marks, phases=over.phases, glyphs=glyphs,
     )  # fmt: skip
 
 

@@ -129,12 +129,16 @@ def _characters(glyphs: Glyphs) -> NDArray[np.str_]:
 
 
 def _with_stroke(curve: Curve, raster: Raster, glyphs: Glyphs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The line and the band of a curve; a dash's pauses take the line, and what only joins two columns."""
+    """The line and the band of a curve. A dash's pauses take the line, and the joins too where most of those
+    are longer than a dash and its pause; shorter ones stay as faint as a band, or single points would lie
+    about in the pauses like crumbs."""
     if curve.stroke is Stroke.SOLID:
         return raster.line, raster.bars | raster.links
     period, strong = DASHES[curve.stroke]
     on = np.arange(raster.line.shape[1]) // glyphs.columns % period < strong
-    return raster.line & on, raster.bars | (raster.links & on)
+    held = np.flatnonzero(raster.extremes.any(axis=0))
+    far_apart = len(held) and held[-1] - held[0] >= period * glyphs.columns * len(held)
+    return raster.line & on, raster.bars | (raster.links & on if far_apart else raster.links)
 
 
 def _paint(

@@ -6,8 +6,9 @@ as leaves every two of a chart 17 apart in CIE L*a*b* for all eyes, on a dark an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from hashlib import blake2b
 from uuid import UUID
 
@@ -49,6 +50,17 @@ ON_LIGHT = {
     Tint.RUN_4: "#b8578c", Tint.RUN_5: "#b03a00", Tint.RUN_6: "#3b3fa8", Tint.RUN_7: "#525456",
 }  # fmt: skip
 
+LOOK_ALIKES = frozenset(
+    frozenset(pair)
+    for pair in (
+        (Tint.RUN_0, Tint.RUN_4), (Tint.RUN_0, Tint.RUN_6), (Tint.RUN_1, Tint.RUN_3),
+        (Tint.RUN_1, Tint.RUN_5), (Tint.RUN_2, Tint.RUN_3), (Tint.RUN_2, Tint.RUN_4),
+        (Tint.RUN_2, Tint.RUN_5), (Tint.RUN_2, Tint.RUN_7), (Tint.RUN_3, Tint.RUN_5),
+        (Tint.RUN_4, Tint.RUN_7),
+    )
+)  # fmt: skip
+"""Pairs of run tints less than 30 apart in CIE L*a*b* for some eyes, on one of the backgrounds."""
+
 
 def colour(tint: Tint, dark: bool) -> str | None:
     """``#rrggbb`` on a dark or a light background; None for the theme's own colour."""
@@ -62,13 +74,18 @@ def run_tint(run_id: UUID) -> Tint:
 
 def run_tints(run_ids: Iterable[UUID]) -> dict[UUID, Tint]:
     """Tints of runs that are looked at together: each its own :func:`run_tint`, but where an earlier run of
-    these has it, the next free one; with more runs than tints they repeat."""
+    these has it or one that looks alike, the next that none has, one unlike all of theirs if there is one;
+    with more runs than tints they repeat."""
     given: dict[UUID, Tint] = {}
     for run_id in run_ids:
         if run_id in given:
             continue
         first = RUN_TINTS.index(run_tint(run_id))
         turn = [RUN_TINTS[(first + i) % len(RUN_TINTS)] for i in range(len(RUN_TINTS))]
-        uses = list(given.values())
-        given[run_id] = min(turn, key=uses.count)  # min keeps the first of equals: the run's own
+        given[run_id] = min(turn, key=partial(_crowd, others=list(given.values())))
     return given
+
+
+def _crowd(tint: Tint, others: Sequence[Tint]) -> tuple[int, int]:
+    """How often a tint is used already, and how many of the others look like it."""
+    return others.count(tint), sum(frozenset((tint, other)) in LOOK_ALIKES for other in others)

@@ -136,8 +136,9 @@ class Plot:
     ``points`` are those in the picture, ``of_points`` all that its series have; ``columns`` are the dot
     columns that hold some. ``above`` and ``below`` are (value, step) of the extreme outside the scale, None
     when all fits. ``hidden`` counts the dot columns whose smallest or largest value is neither lit nor
-    marked. ``readings`` are per curve that has one at the cursor, ``cursor_labels`` those of the phase and
-    the marks there. ``notes`` say what else is to be known.
+    marked. ``unshipped`` and ``phases`` say whether there is such a place in it. ``readings`` are per curve
+    that has one at the cursor, ``cursor_labels`` those of the phase and the marks there. ``notes`` say what
+    else is to be known.
     """
 
     rows: tuple[Row, ...]
@@ -152,6 +153,7 @@ class Plot:
     n_nan: int
     n_inf: int
     unshipped: bool
+    phases: bool = False
     marks: frozenset[MarkKind] = frozenset()
     readings: tuple[Reading, ...] = ()
     cursor_labels: tuple[str, ...] = ()
@@ -160,15 +162,24 @@ class Plot:
     @property
     def footer(self) -> str:
         """``1,048,576 points → 320 columns, 0 extremes hidden``, and the notes."""
-        return self._footer(with_total=True)
+        total = f"{count(self.points)} of {plural(self.of_points, 'point')}"
+        points = total if self.of_points > self.points else plural(self.points, "point")
+        return ", ".join((f"{points} → {self._columns}", self._hidden, *self.notes))
+
+    @property
+    def _columns(self) -> str:
+        return plural(self.columns, "column")
+
+    @property
+    def _hidden(self) -> str:
+        return f"{plural(self.hidden, 'extreme')} hidden"
 
     def footer_in(self, width: int) -> str:
-        """The footer; where ``width`` cells do not hold it, without how many points there are beyond."""
-        return self.footer if len(self.footer) <= width else self._footer(with_total=False)
-
-    def _footer(self, *, with_total: bool) -> str:
-        points = plural(self.points, "point")
-        if with_total and self.of_points > self.points:
-            points = f"{count(self.points)} of {plural(self.of_points, 'point')}"
-        fidelity = f"{points} → {plural(self.columns, 'column')}, {plural(self.hidden, 'extreme')} hidden"
-        return ", ".join((fidelity, *self.notes))
+        """The footer; where ``width`` cells do not hold it, without how many points there are beyond, then
+        without what is as it should be, then without the last notes."""
+        brief = f"{plural(self.points, 'point')} → {self._columns}"
+        whole = [brief, self._hidden]
+        least = whole if self.hidden else [brief]
+        choices = [self.footer, ", ".join((*whole, *self.notes))]
+        choices += [", ".join((*least, *self.notes[:most])) for most in range(len(self.notes), 0, -1)]
+        return next((text for text in choices if len(text) <= width), ", ".join(whole))

@@ -92,6 +92,7 @@ def plot(
         n_nan=int(sum(one.n_nan.sum() for one in columns)),
         n_inf=int(sum(one.n_pinf.sum() + one.n_ninf.sum() for one in columns)),
         unshipped=any(bool(one.unshipped.any()) for one in _series(curves)),
+        phases=bool(over.phases.any()),
         marks=frozenset(kind for _, kind in over.marks),
         readings=() if cursor is None else readings(curves, axis, cursor),
         cursor_labels=() if cursor is None else _labels_at(axis, cursor, marks, phases, glyphs),
@@ -309,7 +310,7 @@ def _notes(
     if old:
         notes.append(f"as of {moment(min(old) // 1_000, zone)}")
     if log and sketch.scale is not None and not sketch.scale.log:
-        notes.append("linear: a log scale needs values above 0")
+        notes.append("linear: not all > 0")
     if smoothing:
         notes.append(f"smoothed {smoothing:g}")
     coarsest = max((one.resolution for one in _series(curves) if one.approximate), default=0)

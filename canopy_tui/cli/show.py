@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -30,8 +31,13 @@ from canopy_tui.view import View
 from wal.source import Ask, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from canopy_tui.growth import Unit
+    from wal.merged import MergedSource
     from wal.reading.runlook import RunLook
-    from wal.source import MetricRow, RunDetail, StreamRow
+    from wal.source import MetricRow, RunDetail, StreamRow, TopologyRow
 
 WIDEST = 110
 """Columns of the page: beyond it lines are hard to follow by eye."""
@@ -66,7 +72,16 @@ def command(run: str, plain: bool, as_json: bool) -> None:
             click.echo(json.dumps(_as_dict(detail, listing), indent=1))
         else:
             unicode = not plain and unicode_ok()
-            print_lines(_page(look, detail, main, unicode), in_colour(plain))
+            topologies = _topologies(source, row.run_id)
+            print_lines(_page(look, detail, topologies, main, unicode), in_colour(plain))
+
+
+def _topologies(source: MergedSource, run_id: UUID) -> Sequence[TopologyRow]:
+    """The run's snapshots; none where they cannot be read: the chart does without their marks."""
+    try:
+        return source.topologies(run_id)
+    except (KeyError, SourceError):
+        return ()
 
 
 def _by_points(look: RunLook, main: str) -> RunDetail:
@@ -75,7 +90,9 @@ def _by_points(look: RunLook, main: str) -> RunDetail:
     return with_rows(look.detail, point_rows(look, names, time.monotonic() + PATIENCE_S, {}))
 
 
-def _page(look: RunLook, detail: RunDetail, main: str, unicode: bool) -> list[Line]:
+def _page(
+    look: RunLook, detail: RunDetail, topologies: Sequence[TopologyRow], main: str, unicode: bool
+) -> list[Line]:
     columns = min(width() - 1, WIDEST)
     now_ns = time.time_ns()
     row, glyphs = detail.row, BRAILLE if unicode else ASCII
@@ -84,7 +101,7 @@ def _page(look: RunLook, detail: RunDetail, main: str, unicode: bool) -> list[Li
     if detail.metrics:
         metrics = in_order(detail.metrics, main)
         lines += [[], *metric_lines(row, metrics, columns, glyphs, unicode)]
-        lines += [[], *_chart(look, metrics[0], columns, unicode)]
+        lines += [[], *_chart(look, metrics[0], topologies, columns, unicode)]
     if detail.config:
         lines += [[], [Piece("config", "muted")], *config_lines(detail.config, columns, unicode)]
     if detail.summary:
@@ -94,19 +111,29 @@ def _page(look: RunLook, detail: RunDetail, main: str, unicode: bool) -> list[Li
     )
 
 
-def _chart(look: RunLook, metric: MetricRow, columns: int, unicode: bool) -> list[Line]:
+def _chart(
+    look: RunLook, metric: MetricRow, topologies: Sequence[TopologyRow], columns: int, unicode: bool
+) -> list[Line]:
     """The chart of a metric under a line that says the same in words, for who cannot see it."""
-    glyphs = BRAILLE if unicode else ASCII
+    from canopy_tui.growth import Overlay, candidate_phases, growth_of  # numpy: not for --help
+
+    glyphs, row = BRAILLE if unicode else ASCII, look.detail.row
+    ask = Ask(metric.name, columns * glyphs.columns)
+    growth = growth_of(topologies, look.detail.streams, look.detail.metrics, row.started_ns // 1_000)
     try:
-        series = look.series(Ask(metric.name, columns * glyphs.columns), wait_s=PATIENCE_S)
+        series = look.series(ask, wait_s=PATIENCE_S)
+        candidates = growth.candidates
+        found = look.series(replace(ask, metric=candidates), wait_s=PATIENCE_S) if candidates else []
     except SourceError as error:
         return [[Piece(in_words(metric))], [], [Piece(f"no chart: {error}", "bad")]]
-    chart = chart_lines(series, look.detail.row, columns, CHART_HEIGHT, glyphs, guides=False)
-    return [[Piece(in_words(metric))], [], *chart]
+    over = Overlay(growth.marks(ask.x), candidate_phases(growth, ask.x, found))
+    chart = chart_lines(series, row, columns, CHART_HEIGHT, glyphs, over=over, guides=False)
+    return [[Piece(in_words(metric, growth.units))], [], *chart]
 
 
-def in_words(metric: MetricRow) -> str:
-    """``val/loss: last 0.412 at step 9,990; best 0.398 at step 8,200; 3 values not finite``."""
+def in_words(metric: MetricRow, units: Sequence[Unit] = ()) -> str:
+    """``val/loss: last 0.412 at step 9,990; best 0.398 at step 8,200; 3 values not finite; unit 20 added at
+    step 9,100``."""
     summary = metric.summary
     last, step = fmt.number(summary.last), fmt.count(summary.last_step)
     said = [f"{fmt.clean(metric.name)}: last {last} at step {step}"]
@@ -115,6 +142,8 @@ def in_words(metric: MetricRow) -> str:
         said.append(f"best {fmt.number(value)} at step {fmt.count(step)}")
     if summary.non_finite:
         said.append(f"{fmt.plural(summary.non_finite, 'value')} not finite")
+    if units:
+        said.append(f"hidden unit {fmt.count(units[-1].last)} added at step {fmt.count(units[-1].step)}")
     return "; ".join(said)
 
 

@@ -73,7 +73,7 @@ class Chart(Picture):
     def _title(self, view: ChartView, width: int) -> list[Piece]:
         if view.plot is not None and view.plot.readings:
             return cursor_line(
-                view.named, view.plot, width,
+                view.family.shared, view.plot, width,
                 main=view.main, selected=view.selected, unicode=self._unicode,
             )  # fmt: skip
         return title_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -10,7 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from canopy_tui.chartlayout import Box, Kind, chart_layout
+from canopy_tui.chartlines import overlay_legend
 from canopy_tui.families import Family
+from canopy_tui.growth import Growth, Stretch, step_to
 from canopy_tui.lens import lens_notes
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import metric_heading, metric_line
@@ -32,6 +35,8 @@ NONE_YET = "no metric yet. In the trainer: run.log({...})"
 
 WHEEL_ZOOM = 0.8
 """What one notch of the wheel leaves of what was shown: notches come in bursts."""
+
+BETWEEN = "From one hidden unit to the next, and back"
 
 MOST_CHARTS = 24
 """Charts on one page: more than a screen of 4K cells shows at a readable size."""
@@ -56,6 +61,8 @@ class ChartsPane(LensPane):
         Binding("pageup", "page(-1)", "Page up", show=False, id="charts.page_up", tooltip="Page before"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="charts.page_down", tooltip="Page after"),
         Binding("enter,l", "open", "Open", show=False, id="charts.open", tooltip="This chart in full"),
+        Binding("u", "between(1)", show=False, id="charts.next_unit", tooltip=BETWEEN),
+        Binding("U", "between(-1)", show=False, id="charts.previous_unit", tooltip=BETWEEN),
     ]  # fmt: skip
 
     def __init__(self, glyphs: Glyphs, *, unicode: bool = True) -> None:
@@ -68,6 +75,7 @@ class ChartsPane(LensPane):
         self._main: str | None = None
         self._drawn: Mapping[str, DrawnChart] = {}
         self._layout = chart_layout(1, 1, 0)
+        self._growth = Growth()
         self.selected: str | None = None
         """Name of the chosen metric."""
         self.full = False
@@ -100,6 +108,12 @@ class ChartsPane(LensPane):
             self._arrange()
         self._draw()
 
+    def grew(self, growth: Growth) -> None:
+        """Have drawn over the charts how the run grew."""
+        if growth != self._growth:
+            self._growth = growth
+            self.post_message(self.Wanted())
+
     def show_drawn(self, reading: RunReading) -> None:
         """Pictures as they were asked for; those of other metrics are kept until they are drawn anew."""
         self._drawn = {**self._drawn, **reading.drawn}
@@ -116,7 +130,7 @@ class ChartsPane(LensPane):
         box = self._layout.boxes[0]
         height = box.height - TITLE_ROWS - (1 if self._layout.footer else 0)
         size = max(box.width, 1), max(height, 1)
-        return ChartRequest(tuple(self._page()), *size, self._rows_on_screen(), self.lens)
+        return ChartRequest(tuple(self._page()), *size, self._rows_on_screen(), self.lens, self._growth)
 
     def _rows_on_screen(self) -> tuple[str, ...]:
         """The main metric, whose best stands in the head, and the metrics whose rows can be seen."""
@@ -129,14 +143,19 @@ class ChartsPane(LensPane):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the charts are looked at, and which of them are on the screen."""
-        notes = lens_notes(self.lens, self.new_records)
-        if self._layout.kind is Kind.LIST or len(self._families) <= 1:
-            return notes
-        page = self._page()
-        first = self._chart_of(page[0].lead) + 1
-        shown = f"{first}" if len(page) == 1 else f"{first}–{first + len(page) - 1}"
-        return (*notes, f"{shown} of {len(self._families)}")
+        """How the charts are looked at, which of them are on the screen, and what lies over them."""
+        notes = list(lens_notes(self.lens, self.new_records))
+        notes += [one.label for one in self._stretches() if one.window == self.lens.window]
+        if self._layout.kind is not Kind.LIST and len(self._families) > 1:
+            page = self._page()
+            first = self._chart_of(page[0].lead) + 1
+            shown = f"{first}" if len(page) == 1 else f"{first}–{first + len(page) - 1}"
+            notes.append(f"{shown} of {len(self._families)}")
+        plots = [one.plot for one in self._drawn.values()]
+        return (*notes, *overlay_legend(plots, self._glyphs))
+
+    def _stretches(self) -> list[Stretch]:
+        return self._growth.stretches(self.lens.x, self.extent) if self.extent is not None else []
 
     def set_full(self, full: bool) -> None:
         """Give the chosen chart the whole pane, or give it back."""
@@ -293,6 +312,21 @@ class ChartsPane(LensPane):
 
     def action_open(self) -> None:
         self.set_full(True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """A run that does not grow has nothing between its units."""
+        return action != "between" or bool(self._stretches())
+
+    def action_between(self, by: int) -> None:
+        """Look at what lies between two hidden units: the next two, or the previous ones."""
+        if self.extent is None:
+            return
+        shown = self.lens.window.within(self.extent)
+        stretch = step_to(self._stretches(), shown, self.lens.cursor, by)
+        if stretch is None:
+            self.app.bell()
+        else:
+            self.look(replace(self.lens, window=stretch.window))
 
     @on(LineList.Moved)
     def _row_clicked(self, event: LineList.Moved) -> None:

@@ -65,7 +65,8 @@ class ComparedChart(Picture):
         if plot is None:
             return [[Piece(NO_METRIC, "muted")]]
         if plot.readings:
-            title = cursor_line(self.named, plot, width, unicode=self._unicode)
+            name = comparison.family.shared if comparison.family is not None else self.named
+            title = cursor_line(name, plot, width, unicode=self._unicode)
         else:
             title = compare_title(self.named, len(comparison.details), width, self._unicode)
         return [title, *plot_lines(plot), footer_line(plot, width, self._glyphs, self._unicode)]

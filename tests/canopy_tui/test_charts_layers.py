@@ -19,6 +19,7 @@ from canopy_tui.charts.axis import Axis
 from canopy_tui.charts.cursor import moved, place_text, readings, value_text
 from canopy_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE, Glyphs
 from canopy_tui.charts.palette import (
+    LOOK_ALIKES,
     ON_DARK,
     ON_LIGHT,
     RUN_TINTS,
@@ -128,6 +129,26 @@ def test_where_no_row_is_left_to_mark_what_is_clipped_nothing_is_clipped() -> No
         drawn = plot([Curve(series)], WIDTH, height)
         assert (drawn.above, drawn.below, drawn.hidden) == (None, None, 0)
     assert plot([Curve(series)], WIDTH, 5).above == (900.0, 500)
+
+
+@pytest.mark.parametrize("stroke", [Stroke.DASHED, Stroke.DOTTED])
+@pytest.mark.parametrize("glyphs", [BRAILLE, BLOCKS, ASCII], ids=lambda glyphs: glyphs.name)
+def test_a_dashed_line_of_few_points_has_no_holes_and_is_still_told_apart(
+    stroke: Stroke, glyphs: Glyphs
+) -> None:
+    """Points a few dot columns apart: the pauses are as faint as a band, and joined all the same."""
+    few = series_of(range(0, 1000, 40), [1.0 + i % 3 for i in range(25)], COLUMNS, span=(0, 999))
+    dashed, solid = (
+        draw(Curve(few, Tint.TRAIN, one), glyphs=glyphs, smoothing=0.5) for one in (stroke, Stroke.SOLID)
+    )
+    strong = {x for _, x in cells_of(dashed, Role.LINE, Tint.TRAIN)}
+    faint = {x for _, x in cells_of(dashed, Role.BAND, Tint.TRAIN)}
+    whole = {x for _, x in cells_of(solid, Role.LINE, Tint.TRAIN)}
+    assert strong | faint == whole == set(range(max(whole) + 1)), "no cell without the curve"
+    assert faint - strong, "and yet there are pauses"
+    far = draw(Curve(flat(1.0, step=450), Tint.TRAIN, stroke), glyphs=glyphs)
+    lit = {x for role in (Role.BAND, Role.LINE) for _, x in cells_of(far, role, Tint.TRAIN)}
+    assert len(lit) < 0.8 * INNER, "between points far apart the pauses are blank"
 
 
 # -- marks and phases -------------------------------------------------------------------------------
@@ -345,6 +366,27 @@ def test_tints_are_readable_on_their_background(dark: bool) -> None:
         light, dim = sorted((lightness(tint, dark), background), reverse=True)
         assert (light + 0.05) / (dim + 0.05) >= 3, tint
     assert set(ON_DARK) == set(ON_LIGHT) == set(Tint) - {Tint.MAIN}
+
+
+@pytest.mark.parametrize("dark", [True, False])
+def test_tints_that_are_no_look_alikes_look_clearly_different(dark: bool) -> None:
+    for eyes in (np.eye(3), DEUTERAN, PROTAN):
+        for one, other in combinations(RUN_TINTS, 2):
+            apart = np.linalg.norm(lab(eyes @ linear(one, dark)) - lab(eyes @ linear(other, dark)))
+            assert apart >= 30 or frozenset((one, other)) in LOOK_ALIKES, (one, other, apart)
+
+
+@given(st.lists(st.uuids(), min_size=1, max_size=9, unique=True))
+def test_runs_compared_have_colours_that_differ_clearly_while_there_are_such(run_ids: list[UUID]) -> None:
+    tints = run_tints(run_ids)
+    assert tints[run_ids[0]] is run_tint(run_ids[0])
+    assert len(set(tints.values())) == min(len(run_ids), len(RUN_TINTS))
+    for one, other in combinations(run_ids[:3], 2):
+        assert frozenset((tints[one], tints[other])) not in LOOK_ALIKES
+    for place, run_id in enumerate(run_ids):
+        before = {frozenset((tints[other], run_tint(run_id))) for other in run_ids[:place]}
+        if not before & (LOOK_ALIKES | {frozenset((run_tint(run_id),))}):
+            assert tints[run_id] is run_tint(run_id), "its own, while none looks like it"
 
 
 def test_a_run_has_its_colour_everywhere_and_shares_it_only_when_there_are_too_many() -> None:

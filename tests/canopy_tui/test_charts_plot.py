@@ -93,7 +93,7 @@ def test_a_log_scale_is_for_positive_values_and_the_footer_says_so_where_it_is_n
         drawn = draw(range(len(values)), values, log=True)
         assert drawn.scale is not None
         assert not drawn.scale.log
-        assert drawn.footer.endswith(", linear: a log scale needs values above 0")
+        assert drawn.footer.endswith(", linear: not all > 0")
 
 
 def test_a_log_scale_of_nothing_positive_is_linear() -> None:
@@ -218,6 +218,18 @@ def test_the_footer_counts() -> None:
     drawn = draw(range(20_000), [math.sin(i / 900) for i in range(20_000)])
     assert drawn.footer == "20,000 points → 104 columns, 0 extremes hidden"
     assert draw([3], [1.0]).footer == "1 point → 1 column, 0 extremes hidden"
+
+
+def test_a_footer_gives_way_from_what_is_least_needed() -> None:
+    notes = ("linear: not all > 0", "smoothed 0.9")
+    drawn = draw(range(300), [math.sin(i) for i in range(300)])
+    drawn = dataclasses.replace(drawn, of_points=9000, notes=notes)
+    fewer = "300 points → 104 columns"
+    assert drawn.footer_in(80) == f"{fewer}, 0 extremes hidden, linear: not all > 0, smoothed 0.9"
+    assert drawn.footer_in(60) == f"{fewer}, linear: not all > 0, smoothed 0.9"
+    assert drawn.footer_in(47) == f"{fewer}, linear: not all > 0"
+    assert dataclasses.replace(drawn, hidden=3).footer_in(60) == f"{fewer}, 3 extremes hidden"
+    assert drawn.footer_in(0) == f"{fewer}, 0 extremes hidden"
 
 
 def test_labels_stand_in_a_fixed_gutter() -> None:

@@ -79,6 +79,15 @@ def test_every_member_has_a_look_of_its_own() -> None:
     assert family.member("loss").look.stroke is Stroke.DOTTED
 
 
+def test_what_a_family_shares_is_said_once() -> None:
+    """Beside labels that say the split: ``loss  val 0.36  train 0.33``."""
+    for names, shared in (
+        (("train/loss", "val/loss"), "loss"), (("loss", "val_loss"), "loss"), (("a/train", "a/val"), "a"),
+        (("a/train/acc", "a/val/acc"), "a/acc"), (("val/loss",), "val/loss"), (("train", "val"), "val"),
+    ):  # fmt: skip
+        assert families(names)[0].shared == shared
+
+
 def test_the_main_metric_leads_its_chart_without_changing_its_look() -> None:
     (family,) = families(["train/loss", "val/loss"], "train/loss")
     assert family.lead == "train/loss"

@@ -93,6 +93,16 @@ def test_no_line_is_wider_or_more_than_there_is_room(
     assert all(fmt.cells(line.rstrip()) <= width for line in lines)
 
 
+@pytest.mark.parametrize("width", [118, 130, 163])
+def test_the_id_can_be_copied_whole(width: int) -> None:
+    row = run_row(notes="a note")
+    lines = text(
+        preview_lines(PreviewContent(row, "loss", ()), Place.BELOW, width, 15, NOW_NS, BRAILLE, True)
+    )
+    found = "".join(line.rstrip().rpartition(" ")[2] for line in lines)
+    assert str(row.run_id) in found
+
+
 def test_below_the_list_its_columns_are_aligned() -> None:
     row = run_row(metrics={"val/loss": [3.0, 1.0], "lr": [0.1, 0.1]}, notes="a note")
     metrics = list(row.metrics.values())
