@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from textual import on
@@ -11,7 +12,7 @@ from textual.containers import Container, Vertical
 from textual.getters import query_one
 
 from canopy_tui import format as fmt
-from canopy_tui.filtering import Context, Filter, parse_typing
+from canopy_tui.filtering import Context, Filter, last_sign_ns, parse_typing
 from canopy_tui.inspector import spark_cell
 from canopy_tui.listing import SORT_KEYS, Cell, Listing, Order, Piece, natural_order, sort_rows
 from canopy_tui.messages import RunsLoaded, SourceFailed
@@ -29,6 +30,12 @@ from wal.source import MetricRow, RunRow, RunState
 
 MOST_FOLLOWED = 64
 """Live runs whose records wake the list; those beyond are seen at the next poll."""
+
+YOUNG_NS = 120 * 10**9
+"""A run that was heard of within this shows its age in seconds."""
+
+AGES_S, YOUNG_AGES_S = 10.0, 1.0
+"""How often the ages of a list that does not change are redrawn."""
 
 SORT_ASIDE = "Sort by the column to the left or right"
 
@@ -77,6 +84,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         self._filter = Filter()
         self._problem = ""
         self._order = Order()
+        self._shown_at = 0.0
 
     def compose(self) -> ComposeResult:
         yield TitleBar()
@@ -93,6 +101,9 @@ Sync    ✓ in Cassandra  ↑88 records on their way
     def on_mount(self) -> None:
         self.table.focus()
         self.poll()
+
+    def on_screen_resume(self) -> None:
+        self._shown_at = 0.0  # another screen may have chosen another main metric
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -111,6 +122,7 @@ Sync    ✓ in Cassandra  ↑88 records on their way
     def action_refresh(self) -> None:
         """Read now, and forget what is remembered of Cassandra."""
         self.preview.forget()
+        self._shown_at = 0.0
         self._read(anew=True)
 
     def _read(self, anew: bool) -> None:
@@ -131,6 +143,8 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         had_rows = bool(self._listing.rows)
         if message.rows != self._listing.rows:
             self.grown()
+        elif had_rows and not self._ages_are_due():
+            return
         self._listing = Listing.of(message.rows, self.app.view.main_metrics)
         if bool(message.rows) != had_rows:
             self.refresh_bindings()
@@ -142,12 +156,22 @@ Sync    ✓ in Cassandra  ↑88 records on their way
         """Keep what is on the screen, and say that it is old."""
         self.status_line.failure = message.reason
 
+    def _ages_are_due(self) -> bool:
+        """Whether time alone makes what is shown old."""
+        now_ns, pause_s = self.app.clock_ns(), time.monotonic() - self._shown_at
+        is_young = any(
+            row.state is RunState.RUNNING or now_ns - last_sign_ns(row) < YOUNG_NS
+            for row in self._listing.rows
+        )
+        return pause_s >= (YOUNG_AGES_S if is_young else AGES_S)
+
     # -- showing ------------------------------------------------------------------------------------
 
     def _show(self) -> None:
         """Filter, sort and draw what was read last."""
         if not self._loaded:
             return
+        self._shown_at = time.monotonic()
         now_ns = self.app.clock_ns()
         everything = self._listing
         found = self._filter.apply(everything.rows, Context(now_ns, everything.main_metrics))
