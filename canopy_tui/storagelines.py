@@ -73,11 +73,28 @@ def _verdict_lines(report: StorageReport, width: int) -> list[Line]:
     lines: list[Line] = [[Piece(part, tone)] for part in wrapped(sentence(report), width)]
     said = "" if report.verdict is Verdict.PARKED else report.reason
     advice = f"{_as_sentence(said)} {report.remedy}".strip()
-    lines += [[Piece(part, "muted")] for part in wrapped(advice, width)]
+    lines += [[Piece(part, "muted")] for part in with_command(advice, width)]
     if report.totals.kept_local and report.verdict is not Verdict.LOCAL_ONLY:
         kept = f'{fmt.plural(report.totals.kept_local, "record")} of mode="offline" stay here until: '
-        lines += [[Piece(part, "muted")] for part in wrapped(f"{kept}canopy sync --once", width)]
+        lines += [[Piece(part, "muted")] for part in with_command(f"{kept}canopy sync --once", width)]
     return lines
+
+
+def with_command(text: str, width: int) -> list[str]:
+    """``text`` in lines of ``width`` cells. The command that it ends in, behind its last colon, is not broken
+    over two lines: it is there to be copied."""
+    said, colon, command = fmt.clean(text, _LONGEST).rpartition(": ")
+    if not colon or fmt.cells(command) > min(width, _LONGEST_COMMAND):
+        return wrapped(text, width)
+    whole = f"{said}: {command.replace(' ', _UNBROKEN)}"
+    return [part.replace(_UNBROKEN, " ") for part in wrapped(whole, width)]
+
+
+_LONGEST_COMMAND = 40
+"""Cells; what stands behind the last colon of a text and is longer is no command of ours."""
+
+_UNBROKEN = "\N{OPEN BOX}"
+"""Stands for a blank at which no line ends."""
 
 
 def _as_sentence(text: str) -> str:
@@ -124,19 +141,19 @@ def _columns(one_run: bool, unicode: bool) -> list[_Column]:
         _Column("state", 9, 0, lambda s: state_text(s.state, unicode), flush_left=True,
                 tone=lambda s: "bad" if s.state in BAD_STATES else ""),
         _Column("committed", 10, 0, _number(10, lambda s: s.committed)),
-        _Column("durable", 10, 5, _number(10, lambda s: s.durable)),
-        _Column("acknowledged", 12, 0, _number(12, lambda s: s.acknowledged)),
-        _Column("verified", 10, 1, _number(10, lambda s: s.verified)),
+        _Column("durable", 10, 6, _number(10, lambda s: s.durable)),
+        _Column("acknowledged", 12, 1, _number(12, lambda s: s.acknowledged)),
+        _Column("verified", 10, 2, _number(10, lambda s: s.verified)),
         _Column("on the way", 10, 0, lambda s: fmt.count(s.waiting, 10) if s.waiting else "",
                 optional=True, tone=lambda _: "waiting"),
-        _Column("lag", 8, 2, lambda s: _seconds(s.lag_s), optional=True),
-        _Column("lane", 7, 3, lambda s: s.lane, optional=True, flush_left=True),
-        _Column("records/s", 9, 4, lambda s: fmt.count(round(s.rate), 9) if s.rate else "", optional=True),
-        _Column("left", 8, 4, lambda s: _seconds(s.eta_s), optional=True),
-        _Column("rejected", 8, 1, lambda s: fmt.count(s.rejected, 8) if s.rejected else "", optional=True,
+        _Column("lag", 8, 3, lambda s: _seconds(s.lag_s), optional=True),
+        _Column("lane", 7, 4, lambda s: s.lane, optional=True, flush_left=True),
+        _Column("records/s", 9, 5, lambda s: fmt.count(round(s.rate), 9) if s.rate else "", optional=True),
+        _Column("left", 8, 5, lambda s: _seconds(s.eta_s), optional=True),
+        _Column("rejected", 8, 2, lambda s: fmt.count(s.rejected, 8) if s.rejected else "", optional=True,
                 tone=lambda _: "bad"),
-        _Column("disk MiB", 8, 6, lambda s: "" if s.disk_bytes is None else f"{s.disk_bytes / 2**20:,.1f}"),
-        _Column("host", 12, 2, lambda s: fmt.clean(s.host), flush_left=True),
+        _Column("disk MiB", 8, 7, lambda s: "" if s.disk_bytes is None else f"{s.disk_bytes / 2**20:,.1f}"),
+        _Column("host", 12, 3, lambda s: fmt.clean(s.host), flush_left=True),
     ]  # fmt: skip
 
 
@@ -185,6 +202,7 @@ def _cell(column: _Column, text: str) -> str:
 def _problem_lines(report: StorageReport, width: int) -> list[Line]:
     said = [stream.problem for stream in report.streams if stream.problem]
     problems = dict.fromkeys([*said, *report.syncer.problems])
+    problems.pop(report.reason, None)  # said with the verdict
     return [
         [Piece(part, "bad")]
         for problem in list(problems)[:MAX_PROBLEMS]
@@ -227,7 +245,7 @@ def _node_lines(nodes: Sequence[NodeState], width: int) -> list[Line]:
 def _facts(report: StorageReport) -> list[tuple[str, str]]:
     facts = [("Cassandra", _cassandra(report)), ("syncer", _syncer(report))]
     error = report.syncer.last_error
-    if error is not None:
+    if error is not None and error.sentence != report.reason:  # else it was said with the verdict
         when = clock(error.at_ns, report.taken_ns)
         facts.append(("last error", f"{when} · {error.sentence} {error.remedy}"))
     used = f"{fmt.data_size(report.disk.used_bytes)} used"
@@ -260,14 +278,14 @@ def _syncer(report: StorageReport) -> str:
         parts.append(f"{fmt.count(round(syncer.rate))} records/s")
     if syncer.next_retry_ns > report.taken_ns:
         next_try = fmt.duration(syncer.next_retry_ns - report.taken_ns)
-        parts.append(f"asks again in {next_try}; canopy sync --once asks now")
+        parts.append(f"asks again in {next_try}, or now: canopy sync --once")
     return " · ".join(parts)
 
 
 def _fact_lines(facts: Sequence[tuple[str, str]], width: int) -> list[Line]:
     lines: list[Line] = []
     for name, text in facts:
-        parts = wrapped(fmt.clean(text, _LONGEST), max(width - LABEL_WIDTH, 8)) or [""]
+        parts = with_command(text, max(width - LABEL_WIDTH, 8)) or [""]
         for place, part in enumerate(parts):
             lines.append([Piece(f"{name if not place else '':<{LABEL_WIDTH}}", "muted"), Piece(part)])
     return lines

@@ -80,13 +80,14 @@ def _print(check: Check) -> None:
     from canopy_tui.format import ascii_only, clean
     from canopy_tui.listing import Piece
     from canopy_tui.runlines import wrapped
+    from canopy_tui.storagelines import with_command
 
     room = max(width() - 6 - NAME_WIDTH, 20)
     lines = [
         [Piece(f"{check.grade.name.lower():<5} ", _TONES[check.grade]), Piece(f"{check.name:<{NAME_WIDTH}}")]
     ]
     said = wrapped(clean(check.sentence, 1000), room)
-    advised = wrapped(clean(check.remedy, 1000), room)
+    advised = with_command(check.remedy, room)
     for place, part in enumerate([*said, *advised]):
         if place:
             lines.append([Piece(" " * (6 + NAME_WIDTH))])

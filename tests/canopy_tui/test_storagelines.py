@@ -88,7 +88,7 @@ def test_a_syncer_says_what_it_does_and_when_it_asks_again() -> None:
         pid=7, version="1", said_ns=NOW_NS, next_retry_ns=NOW_NS + 41 * 10**9, last_error=error
     )
     page = text_of(storage_page(report(stream(), syncer=waits), 118, True))
-    assert "process 7, version 1 · asks again in 41 s; canopy sync --once asks now" in page
+    assert "process 7, version 1 · asks again in 41 s, or now: canopy sync --once" in page
     assert "Cassandra at db:9042 does not answer. Start it: x" in page
     nobody = SyncerState(said_ns=NOW_NS - 19 * 10**9)
     assert "none runs; the last one said something 19 s ago" in text_of(
@@ -155,6 +155,28 @@ def test_a_broken_disk_does_not_fill_the_screen() -> None:
     streams = [stream(problem=f"file {n} is damaged") for n in range(50)]
     page = text_of(storage_page(report(*streams), 118, True))
     assert page.count("is damaged") == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize("width", range(24, 60))
+def test_a_command_is_never_broken(width: int) -> None:
+    waits = SyncerState(pid=7, version="1", said_ns=NOW_NS, next_retry_ns=NOW_NS + 41 * 10**9)
+    made = report(
+        stream(), verdict=Verdict.OFFLINE, reason="It does not answer.", remedy="See: canopy status --check",
+        syncer=waits,
+    )  # fmt: skip
+    lines = text_of(storage_page(made, width, True, one_run=True)).splitlines()
+    assert any("canopy status --check" in line for line in lines)
+    if width >= 31:  # beside its label
+        assert any("canopy sync --once" in line for line in lines)
+
+
+def test_what_the_verdict_says_is_not_said_again() -> None:
+    error = LastError(NOW_NS, "It is so.", "Do that: x")
+    made = report(
+        stream(problem="It is so.", rejected=1), verdict=Verdict.REJECTED, reason="It is so.",
+        syncer=SyncerState(last_error=error),
+    )  # fmt: skip
+    assert text_of(storage_page(made, 118, True)).count("It is so.") == 1
 
 
 def test_ascii() -> None:
