@@ -38,7 +38,7 @@ def main() -> int:
         started = time.monotonic()
         found = importlib.import_module(f"bench_{name}").run()
         rows += found
-        print(f"\n{name} ({time.monotonic() - started:.0f} s)")
+        print(f"\n{name} ({time.monotonic() - started:.0f} s)", flush=True)
         for row in found:
             print_row(row)
     arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
