@@ -25,6 +25,10 @@ VERBS = {
     "cassandra": Verb("canopy_tui.cli.cassandra", "Start, stop and prepare a Cassandra node."),
     "status": Verb("canopy_tui.cli.status", "Say where the records are; --check what is set up wrong."),
     "sync": Verb("canopy_tui.cli.sync", "Ship the log to Cassandra by hand."),
+    "verify": Verb("canopy_tui.cli.verify", "Prove from Cassandra's rows that a run was delivered whole."),
+    "resend": Verb("canopy_tui.cli.resend", "Send a run again from this machine's log."),
+    "rejected": Verb("canopy_tui.cli.rejected", "Records that the server refused: list, retry, export."),
+    "prune": Verb("canopy_tui.cli.prune", "Take runs off this machine that Cassandra provably has."),
     "cql": Verb("canopy_tui.cli.cql", "Print CQL that reads a run, ready to paste."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -14,6 +15,9 @@ SHORTEST_SUFFIX = 4
 """Characters of an id's end that name a run; its beginning is a time, which runs of one hour share."""
 
 CANDIDATES_SHOWN = 12
+
+
+NO_RUNS = "there are no runs yet; 'canopy demo' makes some."
 
 
 class PickError(SourceError):
@@ -30,7 +34,7 @@ def pick_run(rows: Sequence[RunRow], text: str) -> RunRow:
     or more, or the user's own id. ``rows`` come newest first. Raises :class:`PickError`.
     """
     if not rows:
-        raise PickError("there are no runs yet; 'canopy demo' makes some.")
+        raise PickError(_unknown(rows, text) if _pruned_name(text) else NO_RUNS)
     if text == LAST:
         return rows[0]
     for found in (_by_whole_id(rows, text), [row for row in rows if row.name == text], _by_part(rows, text)):
@@ -69,6 +73,27 @@ def _ambiguous(found: Sequence[RunRow], text: str) -> str:
 
 
 def _unknown(rows: Sequence[RunRow], text: str) -> str:
+    pruned = _pruned_name(text)
+    if pruned:
+        return (
+            f"'{fmt.clean(pruned, 60)}' was pruned from this machine and is in Cassandra alone, which does "
+            "not have it or does not answer: canopy status says how it stands."
+        )
     near = get_close_matches(text, {row.name for row in rows}, n=1, cutoff=0.6)
     remedy = f"did you mean '{fmt.clean(near[0], 60)}'?" if near else "'canopy ls' lists them."
     return f"there is no run '{fmt.clean(text, 60)}'; {remedy}"
+
+
+def _pruned_name(text: str) -> str:
+    """The name of the run that ``text`` names among those taken off this machine; empty for none."""
+    from wal.paths import log_dir
+    from wal.shipping.ledger import read_ledger
+
+    try:
+        pruned = read_ledger(log_dir()).pruned
+    except sqlite3.Error:
+        return ""
+    part = text.casefold().replace("-", "")
+    is_id = len(part) >= SHORTEST_SUFFIX
+    found = (name for run, name in pruned.items() if name == text or (is_id and run.hex.startswith(part)))
+    return next(found, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from canopy_tui.format import plural
 from wal.link import Finder, Target
 from wal.local import LocalSource
 from wal.paths import log_dir
@@ -69,6 +71,18 @@ def _wait_for_cassandra(source: MergedSource, endpoint: Endpoint) -> None:
         said = f"Cassandra {endpoint.label} did not answer{why}"
     click.echo(f"canopy: {said}", err=True)
     click.echo("canopy: what follows is what this machine has.", err=True)
+    pruned = _pruned_runs()
+    if pruned:
+        click.echo(f"canopy: {plural(pruned, 'run')} pruned here can be read from Cassandra only.", err=True)
+
+
+def _pruned_runs() -> int:
+    from wal.shipping.ledger import read_ledger
+
+    try:
+        return len(read_ledger(log_dir()).pruned)
+    except sqlite3.Error:
+        return 0
 
 
 def _warn(target: Target) -> None:

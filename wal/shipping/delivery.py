@@ -22,6 +22,10 @@ EXIT_VERIFIED, EXIT_FAULTY, EXIT_BACKLOG, EXIT_REJECTED = 0, 1, 2, 3
 """What a proof comes to, as an exit code: the gravest that holds."""
 
 
+RUNS_PER_NOTE = 64
+"""Runs whose verified streams are noted together: each time is an fsync or two."""
+
+
 class CannotResend(SourceError):
     """Nothing of the run can be sent from here. The message says why."""
 
@@ -72,10 +76,17 @@ class Delivery:
         return proof
 
     def prove_all(self) -> Iterator[RunProof]:
-        """Prove everything; each run's verified streams are noted as soon as it is proven."""
-        for proof in self.prover().everything():
-            self.note([proof])
-            yield proof
+        """Prove everything; what is verified is noted every so many runs."""
+        proven: list[RunProof] = []
+        try:
+            for proof in self.prover().everything():
+                proven.append(proof)
+                if len(proven) == RUNS_PER_NOTE:
+                    self.note(proven)
+                    proven.clear()
+                yield proof
+        finally:
+            self.note(proven)
 
     def note(self, proofs: Iterable[RunProof]) -> None:
         """Keep in ``state.db`` how far this machine's streams are verified."""

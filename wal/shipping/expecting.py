@@ -46,6 +46,7 @@ class Expected:
     ``local``: this machine's log has (some of) it. ``ended``: nothing is to be added. ``acked`` are the seqs
     that a syncer says it delivered, ``rejected`` those that it set aside; ``misstated`` the segments whose
     row in ``run_segments`` is not what the log says; ``problems`` sentences about files that cannot be read.
+    ``unregistered``: it was delivered, and ``run_streams`` does not name it.
     ``stray_chunks``: partitions in which nothing of the stream should be, and something is.
     """
 
@@ -58,6 +59,7 @@ class Expected:
     ended: bool = True
     base_us: int | None = None
     paged_seq: int = 0
+    unregistered: bool = False
     parts: list[Part] = field(default_factory=list[Part])
     acked: Ranges = field(default_factory=Ranges)
     rejected: dict[int, Rejected] = field(default_factory=dict[int, Rejected])
@@ -91,6 +93,7 @@ def expected_of(
     if expected.local or stream_id in ledger.runs:
         expected.acked = ledger.acked.get(stream_id, Ranges())
         expected.rejected = ledger.rejected.get(stream_id, {})
+        expected.unregistered = bool(expected.acked) and (stated is None or stated.base_us is None)
     for number, row in segments.items():
         known = parts.get(number)
         total = _hexadecimal(row.digest)

@@ -40,13 +40,15 @@ class Rejected(NamedTuple):
 class Ledger:
     """One look at ``state.db``. ``acked``: acknowledged seqs by stream, from the cursors; ``closings``: seals
     that the syncer made for a dead writer's segments, by stream and number; ``rejected`` by stream and seq;
-    ``destination``: which Cassandra all of this is about, None when none was ever reached."""
+    ``pruned``: names of runs that were taken off this machine; ``destination``: which Cassandra all of this
+    is about, None when none was ever reached."""
 
     destination: str | None = None
     runs: dict[UUID, UUID] = field(default_factory=dict[UUID, UUID])
     acked: dict[UUID, Ranges] = field(default_factory=dict[UUID, Ranges])
     closings: dict[UUID, dict[int, Sealed]] = field(default_factory=dict[UUID, dict[int, Sealed]])
     rejected: dict[UUID, dict[int, Rejected]] = field(default_factory=dict[UUID, dict[int, Rejected]])
+    pruned: dict[UUID, str] = field(default_factory=dict[UUID, str])
 
 
 def read_ledger(log_dir: Path) -> Ledger:
@@ -77,6 +79,8 @@ def read_ledger(log_dir: Path) -> Ledger:
             key = UUID(stream)
             row = Rejected(ledger.runs.get(key), key, seq, reason, at_ns)
             ledger.rejected.setdefault(key, {})[seq] = row
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'pruned'").fetchone() is not None:
+            ledger.pruned = {UUID(run): name for run, name in db.execute("SELECT run, name FROM pruned")}
         found = db.execute("SELECT identity FROM destination WHERE id = 1").fetchone()
         ledger.destination = found[0] if found else None
     return ledger

@@ -65,6 +65,7 @@ class Prover:
     ledger: Ledger
     on_rows: Callable[[int], None] = lambda _: None
     _ttl_s: int | None = None
+    _local: dict[UUID, dict[UUID, Path]] | None = None
     _known: dict[tuple[UUID, UUID], int] = field(default_factory=dict[tuple[UUID, UUID], int])
     _totals: dict[tuple[int, int], tuple[UUID, UUID]] = field(
         default_factory=dict[tuple[int, int], tuple[UUID, UUID]]
@@ -88,11 +89,7 @@ class Prover:
 
     def _expected(self, run_id: UUID) -> list[Expected]:
         stated = self.reader.streams(run_id)
-        directories = {
-            stream_id: directory
-            for of_run, stream_id, directory in stream_dirs(self.log_dir)
-            if of_run == run_id
-        }
+        directories = self._directories(run_id)
         known = {stream_id for stream_id, of_run in self.ledger.runs.items() if of_run == run_id}
         found: list[Expected] = []
         for stream_id in sorted(stated.keys() | directories.keys() | known, key=lambda one: one.int):
@@ -108,6 +105,13 @@ class Prover:
                 )
             )
         return found
+
+    def _directories(self, run_id: UUID) -> dict[UUID, Path]:
+        if self._local is None:
+            self._local = {}
+            for of_run, stream_id, directory in stream_dirs(self.log_dir):
+                self._local.setdefault(of_run, {})[stream_id] = directory
+        return self._local.get(run_id, {})
 
     def _stream(self, expected: Expected) -> StreamProof:
         if self._ttl_s is None:
@@ -154,5 +158,5 @@ class Prover:
             expected.stray_chunks = chunks
             proof = self._stream(expected)
             self._find_copies([proof])
-            if proof.rows:
+            if proof.rows and (proof.faults or not announced):
                 yield RunProof(run_id, [proof], stray=not announced)

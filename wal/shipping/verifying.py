@@ -28,10 +28,10 @@ class StreamProof:
 
     ``complete``: there, and what was logged. ``missing``: delivered once, and not there. ``differing``: not
     what was logged; where only a digest can be compared and no timestamp gives the row away, all rows of the
-    segment. ``added``: rows that nobody logged. ``waiting``: not delivered yet. ``unstated``: there,
-    and nobody has said yet what they should be. ``expired``: older than the table keeps rows. ``rejected``:
-    set aside. ``pages``: metrics whose pages do not hold the points of the rows. ``repeats`` names the stream
-    that this one is a copy of.
+    segment. ``added``: rows that nobody logged. ``waiting``: not delivered yet. ``unstated``: there, and
+    nobody says what they should be, or not all rows are there of which it was said. ``expired``: older than
+    the table keeps rows. ``rejected``: set aside. ``pages``: metrics whose pages do not hold the points of
+    the rows. ``repeats`` names the stream that this one is a copy of.
     """
 
     expected: Expected
@@ -63,7 +63,7 @@ class StreamProof:
     def faults(self) -> bool:
         """Whether Cassandra holds something else than what was delivered to it."""
         found = (self.missing, self.differing, self.added, self.pages, self.expected.misstated)
-        return any(found) or self.repeats is not None
+        return any(found) or self.repeats is not None or self.expected.unregistered
 
     @property
     def open(self) -> bool:
@@ -71,11 +71,12 @@ class StreamProof:
         return bool(self.waiting or self.unstated or self.expected.problems)
 
     def verified_parts(self) -> Iterable[tuple[Part, int]]:
-        """The parts that are complete from their beginning, and the seq that they are complete to."""
+        """Each part and the seq that it is complete to (before its first: not at all). What is expired stays
+        as it was proven once."""
         for part in self.expected.parts:
-            end = self.complete.end_of(part.first_seq)
-            if end is not None and part.number:
-                yield part, min(end, part.last_seq)
+            if part.number and not _within(self.expired, part):
+                end = self.complete.end_of(part.first_seq)
+                yield part, part.first_seq - 1 if end is None else min(end, part.last_seq)
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class StreamVerifier:
         for chunk in self._chunks():
             for row in self._reader.rows(self._expected.run_id, self._expected.stream_id, chunk):
                 if not 1 <= row.seq <= last or row.seq // CHUNK_RECORDS != chunk:
-                    self._take(row, _Tally())
+                    self._hash(row)
                     self._proof.added.add(row.seq, row.seq)
                     continue
                 if row.seq > next_seq:
@@ -151,19 +152,24 @@ class StreamVerifier:
         yield from usual
         yield from sorted(chunk for chunk in self._expected.stray_chunks if chunk not in usual)
 
+    def _hash(self, row: StoredRow) -> int | None:
+        """Count a row; its digest, None when it cannot be a record."""
+        self._proof.rows += 1
+        hashed = _digest(row.record)
+        if hashed is not None:
+            self._proof.total = (self._proof.total + hashed) % DIGEST_MODULUS
+        return hashed
+
     def _take(self, row: StoredRow, tally: _Tally) -> None:
-        proof = self._proof
-        proof.rows += 1
         tally.found += 1
         base_us = self._expected.base_us
         if base_us is not None and any(stamp != base_us + row.seq for stamp in row.stamps_us):
             tally.odd.add(row.seq, row.seq)
-        hashed = _digest(row.record)
+        hashed = self._hash(row)
         if hashed is None:
             tally.unreadable.add(row.seq, row.seq)
             return
         tally.total = (tally.total + hashed) % DIGEST_MODULUS
-        proof.total = (proof.total + hashed) % DIGEST_MODULUS
         if row.record is not None and row.record.kind is Kind.LOG:
             for name in row.record.values:
                 self._points[name] = self._points.get(name, 0) + 1

@@ -1,0 +1,65 @@
+"""``canopy prune``: take runs off this machine that Cassandra provably has."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from canopy_tui.format import clean, count, data_size, plural
+
+if TYPE_CHECKING:
+    from wal.shipping.pruning import Candidate
+
+DAY_S = 86_400.0
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option(
+    "--older-than", "days", type=click.FloatRange(min=0), default=0.0, metavar="DAYS",
+    help="Only runs to which nothing was logged for so many days.  [default: an hour]",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would go and what is kept, and why.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run, a line each.")
+def command(run: str | None, days: float, dry_run: bool, as_json: bool) -> None:
+    """Take runs off this machine that Cassandra provably has.
+
+    A run goes as a whole: its segments are acknowledged, read back and verified, its pages delivered, and
+    nothing was logged to it for an hour. From then on it is read from Cassandra alone. What the server
+    refused, what was changed there and what is not delivered is kept; without a Cassandra everything is.
+
+    The syncer does this by itself with prune_after_days in the settings.
+    """
+    from canopy_tui.cli.pick import pick_run
+    from canopy_tui.cli.proving import all_runs, delivering
+    from wal.shipping.clearing import clear
+
+    with delivering() as delivery:
+        only = {pick_run(all_runs(delivery), run).run_id} if run is not None else None
+        found = clear(delivery, time.time_ns(), days * DAY_S, only=only, dry_run=dry_run)
+    for candidate in found:
+        if as_json:
+            click.echo(json.dumps(_as_dict(candidate), ensure_ascii=False))
+        else:
+            click.echo(_line(candidate))
+    gone = [candidate for candidate in found if not candidate.kept]
+    if not as_json:
+        size, verb = data_size(sum(one.size for one in gone)), "would go" if dry_run else "went"
+        click.echo(f"{plural(len(gone), 'run')} {verb} ({size}), {len(found) - len(gone)} kept.")
+
+
+def _line(candidate: Candidate) -> str:
+    name = f"{clean(candidate.name or str(candidate.run_id))}  {candidate.run_id.hex[-6:]}"
+    if candidate.kept:
+        return f"kept    {name}: {clean(candidate.kept, 1000)}"
+    return f"pruned  {name}: {count(candidate.records)} records, {data_size(candidate.size)}"
+
+
+def _as_dict(candidate: Candidate) -> dict[str, object]:
+    return {
+        "run_id": str(candidate.run_id), "project": candidate.project, "name": candidate.name,
+        "records": candidate.records, "bytes": candidate.size, "kept": candidate.kept,
+    }  # fmt: skip
