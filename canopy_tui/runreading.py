@@ -99,7 +99,7 @@ def read_run(
     Raises what the source raises: KeyError for a run that is not there, SourceError.
     """
     began = time.thread_time()
-    look = source.look(run_id)
+    look = source.look(run_id, whole=False)
     newest = newest_stream(look.detail.streams)
     pace = source.recent(run_id, newest.stream_id) if newest is not None else None
     deadline = time.monotonic() + WAIT_S

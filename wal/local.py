@@ -5,6 +5,7 @@ Listing runs needs the standard library only; numpy is imported by the first que
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,11 +63,12 @@ class LocalSource:
         """One run with its config, streams and the catalogue of its metrics. KeyError when it is not here."""
         return self.detail_of(self._streams(run_id))
 
-    def detail_of(self, streams: Sequence[StreamEntry]) -> RunDetail:
-        """The run that these are the streams of, all of one look."""
+    def detail_of(self, streams: Sequence[StreamEntry], patience_s: float = math.inf) -> RunDetail:
+        """The run that these are the streams of, all of one look. Its summary is looked for in every segment:
+        what is not found within ``patience_s`` is found by the next calls."""
         summary: dict[str, object] = {}
         for stream in streams:
-            summary.update(self._rare(stream).summary)
+            summary.update(self._rare(stream, patience_s).summary)
         row = run_row(streams)
         return RunDetail(
             row=row,
@@ -197,8 +199,8 @@ class LocalSource:
     def _index(self, stream: StreamEntry) -> SegmentIndex:
         return self._find(stream).index
 
-    def _rare(self, stream: StreamEntry) -> RareRecords:
+    def _rare(self, stream: StreamEntry, patience_s: float = math.inf) -> RareRecords:
         known = self._find(stream)
         with self._guard:
-            known.rare.follow(stream, known.index)
+            known.rare.follow(stream, known.index, patience_s)
             return known.rare

@@ -7,9 +7,10 @@ shipped, and all there is of other machines'. It is found, connected and polled 
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +18,7 @@ from uuid import UUID
 
 from wal.link import Finder, Target
 from wal.local import LocalSource
-from wal.reading.backlogage import BacklogAge
+from wal.reading.backlogage import BacklogAge, syncer_says
 from wal.reading.mergerows import (
     extend_stream,
     last_acknowledged,
@@ -62,6 +63,9 @@ CONNECT_S = 2.0
 
 DETAIL_S = 1.0
 """A screen asks for the streams of the run once a chart: one answer of Cassandra serves all its charts."""
+
+SUMMARY_S = 0.01
+"""How long a screen that follows a run looks for its summary at each look."""
 
 STATUS_AGE_S = 0.9
 """A status line asks every second: where the list has just been read, that look will do."""
@@ -160,7 +164,7 @@ class MergedSource:
         connection, detail, remedy = standing.connection, standing.detail, standing.remedy
         if connection is Connection.UP and late:
             connection = Connection.CATCHING_UP
-            detail, remedy = _syncer_says(self.local.catalog.acks.status)
+            detail, remedy = syncer_says(self.local.catalog.acks.status)
         if self.local_problem:
             detail = f"{detail} {self.local_problem}".strip()
         as_of_ns = self._reach.heard_ns if connection in (Connection.OFFLINE, Connection.TROUBLE) else 0
@@ -185,20 +189,23 @@ class MergedSource:
         """
         return self._run(run_id, self._local_streams(run_id), 0.0)
 
-    def look(self, run_id: UUID) -> RunLook:
-        """One run with its metrics, all of one moment. Raises like :meth:`run`."""
-        return self._look(run_id, 0.0)
+    def look(self, run_id: UUID, *, whole: bool = True) -> RunLook:
+        """One run with its metrics, all of one moment. Raises like :meth:`run`. Unless the ``whole`` of it is
+        wanted at once, the summary may lack what later looks find: it lies scattered over the log."""
+        return self._look(run_id, 0.0, math.inf if whole else SUMMARY_S)
 
-    def _look(self, run_id: UUID, age_s: float) -> RunLook:
+    def _look(self, run_id: UUID, age_s: float, patience_s: float = math.inf) -> RunLook:
         entries = self._local_streams(run_id)
-        detail = self._run(run_id, entries, age_s)
+        detail = self._run(run_id, entries, age_s, patience_s)
         return RunLook(detail, _stream_views(detail.streams, entries), self._series_reader())
 
-    def _run(self, run_id: UUID, entries: Sequence[StreamEntry], age_s: float) -> RunDetail:
+    def _run(
+        self, run_id: UUID, entries: Sequence[StreamEntry], age_s: float, patience_s: float = math.inf
+    ) -> RunDetail:
         """The run with this machine's streams as these say; what Cassandra said may be ``age_s`` old."""
         if not entries:
             return self._shipped_run(run_id, entries, age_s)
-        local = self.local.detail_of(entries)
+        local = self.local.detail_of(entries, patience_s)
         listed = self._reach.look().get(run_id)
         if listed is None:
             return local
@@ -384,24 +391,3 @@ def _with_tail(store: CassandraStore, row: StreamRow) -> StreamRow:
         if len(tail) < TAIL_RECORDS:
             break
     return row
-
-
-def _syncer_says(status: Mapping[str, object]) -> tuple[str, str]:
-    """(detail, remedy) of records that wait although Cassandra answers."""
-    if not _is_running(status.get("pid")):
-        return "no syncer runs", "Start it with: canopy sync --watch"
-    if status.get("connection") in (Connection.TROUBLE, Connection.OFFLINE):
-        return str(status.get("detail") or ""), str(status.get("remedy") or "")
-    return "", ""
-
-
-def _is_running(pid: object) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's: it runs
-    return True

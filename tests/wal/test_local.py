@@ -20,12 +20,15 @@ from helpers.logs import (
     open_journal,
     write_run,
 )  # fmt: skip
+from helpers.waiting import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wal.local import LocalSource
 from wal.reading.points import no_points, segment_points, summarise
+from wal.reading.segmentindex import SegmentIndex
 from wal.record import Kind, uuid7
+from wal.segments.segment import segment_paths
 from wal.source import Points
 from wal.summary import MetricSummary
 
@@ -212,3 +215,38 @@ def test_the_pace_of_the_last_minute(tmp_path: Path) -> None:
     assert whole is not None
     assert (whole.first_seq, whole.last_seq) == (1, 300)
     journal.close()
+
+
+def test_few_files_are_opened_to_find_one(tmp_path: Path) -> None:
+    write_run(tmp_path, [{"x": float(step)} for step in range(1, 401)], records_per_segment=10)
+    (stream,) = LocalSource(tmp_path).catalog.streams()
+    paths = segment_paths(stream.directory)
+    for damaged in (None, 13, 14):
+        if damaged is not None:
+            paths[damaged].write_bytes(b"not a database at all, " * 100)
+        for seq in (1, 95, 131, 145, 200, 400):
+            index = SegmentIndex(stream.directory)
+            found = index.after(seq - 1, seq)
+            assert len(found) <= 4
+            assert len(index._first_seqs) <= 12
+            assert damaged in ((seq - 1) // 10, 14) or paths[(seq - 1) // 10] in found
+        assert index.after(0) == paths
+
+
+def test_a_summary_is_found_look_by_look(tmp_path: Path) -> None:
+    """A screen's looks spend little on it, and in the end have all of it."""
+    journal = open_journal(tmp_path, records_per_segment=10)
+    for step in range(1, 101):
+        if step % 10 == 0:
+            eventually(lambda: journal._next is not None)
+        log(journal, step, {"x": 1.0})
+        if step in (1, 55, 100):
+            log_special(journal, Kind.SUMMARY, step, {f"at_{step}": float(step)})
+    journal.close()
+    source = LocalSource(tmp_path)
+    streams = source.catalog.streams_of(journal.run.run_id)
+    looks = [len(source.detail_of(streams, patience_s=0.0).summary) for _ in range(12)]
+    assert looks[0] == 1
+    assert looks == sorted(looks)
+    assert looks[-1] == 3
+    assert len(LocalSource(tmp_path).run(journal.run.run_id).summary) == 3

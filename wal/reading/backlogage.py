@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from wal.reading.streams import StreamEntry
+from wal.source import Connection
 
 LATE_S = 3.0
 """The syncer flushes twice a second: a record that waits this long waits for something."""
@@ -39,3 +41,24 @@ class BacklogAge:
             for stream in waiting
             if stream.stream_id in before
         )
+
+
+def syncer_says(status: Mapping[str, object]) -> tuple[str, str]:
+    """(detail, remedy) of records that wait although Cassandra answers."""
+    if not _is_running(status.get("pid")):
+        return "no syncer runs", "Start it with: canopy sync --watch"
+    if status.get("connection") in (Connection.TROUBLE, Connection.OFFLINE):
+        return str(status.get("detail") or ""), str(status.get("remedy") or "")
+    return "", ""
+
+
+def _is_running(pid: object) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's: it runs
+    return True

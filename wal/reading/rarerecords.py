@@ -5,6 +5,8 @@ Standard library only.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,12 +32,18 @@ class RareRecords:
     dropped: int = 0
     last_seq: int = 0
 
-    def follow(self, stream: StreamEntry, index: SegmentIndex) -> None:
-        """Take in what the stream has logged since. What cannot be read is passed over: the stream's entry
-        states the problem."""
+    def follow(self, stream: StreamEntry, index: SegmentIndex, patience_s: float = math.inf) -> None:
+        """Take in what the stream has logged since, as far as it is found within ``patience_s``. What cannot
+        be read is passed over: the stream's entry states the problem."""
         if stream.last_seq <= self.last_seq:
             return
-        for path in index.after(self.last_seq):
+        give_up = time.monotonic() + patience_s
+        paths = index.after(self.last_seq)
+        for at, path in enumerate(paths):
+            first_seq = index.first_seq(path)
+            if at and first_seq is not None and time.monotonic() >= give_up:
+                self.last_seq = max(first_seq - 1, self.last_seq)
+                return
             try:
                 found = read_rows(path, self.last_seq, rare=True)
             except UNREADABLE:
