@@ -201,8 +201,9 @@ def _cell(column: _Column, text: str) -> str:
 
 def _problem_lines(report: StorageReport, width: int) -> list[Line]:
     said = [stream.problem for stream in report.streams if stream.problem]
-    problems = dict.fromkeys([*said, *report.syncer.problems])
-    problems.pop(report.reason, None)  # said with the verdict
+    problems = dict.fromkeys([report.store.warning, *said, *report.syncer.problems])
+    for said_before in ("", report.reason):  # with the verdict
+        problems.pop(said_before, None)
     return [
         [Piece(part, "bad")]
         for problem in list(problems)[:MAX_PROBLEMS]

@@ -39,7 +39,7 @@ UP = (
 GONE = {
     "connection": "offline",
     "detail": "Cassandra at db:9042 does not answer (NoHostAvailable: no route to host).",
-    "remedy": "If it runs, contact_points or port may be wrong; see which: canopy status --check",
+    "remedy": "See what is wrong: canopy status --check",
     "endpoint": "db:9042", "keyspace": "cascor", "version": "0.1.0",
 }  # fmt: skip
 PARKED = {

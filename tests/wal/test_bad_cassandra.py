@@ -207,7 +207,7 @@ BAD = {
 WRONG_PASSWORD = Bad(
     _forget_the_password,
     ("refused the user 'cassandra' (AuthenticationFailed: username and/or password are incorrect).",),
-    "auth_provider in the settings file, then: canopy status --check",
+    "Correct auth_provider or CASSANDRA_PASSWORD, then: canopy status --check",
     lambda place: place.configure(auth_provider={"username": "cassandra", "password": "cassandra"}),
 )
 

@@ -84,6 +84,9 @@ def test_a_write_timeout_is_sent_again_more_slowly() -> None:
     assert "consistency.write (LOCAL_QUORUM)" in trouble.remedy
 
 
+STATUS_LINE = 78
+"""Cells of the app's second status line on a terminal of 80: what is longer loses its end, the command."""
+
 SEEDS: dict[str, tuple[BaseException, str, str]] = {
     "NoHostAvailable": (
         no_host(ConnectionRefusedError(111, "refused")), "canopy status --check", "canopy cassandra up"
@@ -114,6 +117,7 @@ def test_each_of_the_seeds_errors_is_one_sentence_with_its_word_and_one_command(
         assert word in trouble.sentence
         assert trouble.sentence.count(". ") == 0
         assert trouble.remedy.endswith(f": {wanted}")
+        assert len(trouble.remedy) <= STATUS_LINE
         assert sum(trouble.remedy.count(f"{tool} ") for tool in ("canopy", "nodetool")) == 1
 
 

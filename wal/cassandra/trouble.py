@@ -88,10 +88,8 @@ class _Context:
 
     @property
     def slow_remedy(self) -> str:
-        return (
-            f"If this goes on, raise request_timeout ({self.settings.request_timeout:g} s), or see how busy "
-            f"it is: {self.look_at_nodes('nodetool tpstats')}"
-        )
+        look = self.look_at_nodes("nodetool tpstats")
+        return f"Raise request_timeout ({self.settings.request_timeout:g} s), or see how busy it is: {look}"
 
     def row_trouble(self, reason: str) -> Trouble:
         """A statement that the server or the driver cannot take: find the row, then put it aside."""
@@ -146,7 +144,7 @@ def unreachable(endpoint: Endpoint | None, reason: str) -> Trouble:
     if endpoint is not None and endpoint.origin == "managed":
         remedy = "Start it with: canopy cassandra up"
     else:
-        remedy = "If it runs, contact_points or port may be wrong; see which: canopy status --check"
+        remedy = "See what is wrong: canopy status --check"
     where = f"Cassandra at {endpoint.label}" if endpoint else "Cassandra"
     sentence = f"{where} does not answer (NoHostAvailable: {_one_line(reason)})."
     return Trouble(Action.RETRY, "unreachable", sentence, remedy)
@@ -186,10 +184,7 @@ def _authentication(_: BaseException, context: _Context) -> Trouble:
             f"{context.where} refused the user {user!r} (AuthenticationFailed: username and/or password are "
             "incorrect)."
         )
-    remedy = (
-        "Set CASSANDRA_USERNAME and CASSANDRA_PASSWORD, or auth_provider in the settings file, then: "
-        "canopy status --check"
-    )
+    remedy = "Correct auth_provider or CASSANDRA_PASSWORD, then: canopy status --check"
     return Trouble(Action.STOP, "authentication", sentence, remedy)
 
 
@@ -212,10 +207,8 @@ def _write_timeout(_: BaseException, context: _Context) -> Trouble:
         f"{context.where} took a write too slowly (WriteTimeout: the coordinator timed out waiting for "
         "replica nodes' responses)."
     )
-    remedy = (
-        f"If this goes on, lower consistency.write ({context.settings.consistency.write}), or see which "
-        f"replica is down: {context.look_at_nodes('nodetool status')}"
-    )
+    level, look = context.settings.consistency.write, context.look_at_nodes("nodetool status")
+    remedy = f"Lower consistency.write ({level}), or look: {look}"
     return Trouble(Action.RETRY, "timeout", sentence, remedy, slow_down=True)
 
 
