@@ -119,7 +119,11 @@ class _Column:
 
 
 def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else fmt.duration(int(seconds * 1e9))
+    """A span in at most eight cells."""
+    if seconds is None:
+        return ""
+    exact = fmt.duration(int(seconds * 1e9))
+    return exact if len(exact) <= 8 else fmt.age(int(seconds * 1e9))
 
 
 def _number(width: int, of: Callable[[StreamStorage], int | None]) -> Callable[[StreamStorage], str]:
@@ -190,7 +194,11 @@ def _stream_lines(report: StorageReport, one_run: bool, width: int, unicode: boo
         lines.append(pieces[1:])
     if report.unlisted:
         others = fmt.plural(report.unlisted, "more stream" if streams else "stream")
-        said = others if one_run else f"{others} with nothing left to do"
+        waiting = report.totals.waiting - sum(stream.waiting for stream in streams)
+        if waiting > 0:
+            said = f"{others}, {fmt.plural(waiting, 'record')} of them on the way"
+        else:
+            said = others if one_run else f"{others} with nothing left to do"
         lines += [[Piece(part, "muted")] for part in wrapped(said, width)]
     return lines
 

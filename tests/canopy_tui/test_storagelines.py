@@ -151,6 +151,22 @@ def test_columns_that_have_nothing_to_say_are_not_there() -> None:
         assert title in busy
 
 
+def test_what_is_not_listed_is_counted() -> None:
+    done = dataclasses.replace(report(stream(), unlisted=1))
+    assert "1 more stream with nothing left to do" in text_of(storage_page(done, 118, True))
+    some = dataclasses.replace(total([stream()]), waiting=88_120 + 200)
+    more = text_of(storage_page(report(stream(), unlisted=950, totals=some), 118, True))
+    assert "950 more streams, 200 records of them on the way" in more
+
+
+@pytest.mark.parametrize(
+    "lag_s", [0.0, 9.96, 59.0, 3599.0, 86_399.0, 86_400 * 9.9, 86_400 * 62, 86_400 * 4000]
+)
+def test_a_span_is_never_cut(lag_s: float) -> None:
+    page = text_of(storage_page(report(stream(lag_s=lag_s)), 118, True))
+    assert "…" not in page.splitlines()[3]
+
+
 def test_a_broken_disk_does_not_fill_the_screen() -> None:
     streams = [stream(problem=f"file {n} is damaged") for n in range(50)]
     page = text_of(storage_page(report(*streams), 118, True))
