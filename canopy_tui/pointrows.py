@@ -16,27 +16,19 @@ from wal.source import MetricRow, RunDetail, SourceError
 if TYPE_CHECKING:
     from wal.reading.runlook import RunLook
 
-MOST_POINTS = 200_000
-"""Points that are read one by one for rows that no chart draws: about a second's work for each client. The
-metrics beyond keep their summaries."""
-
 
 def point_rows(
     look: RunLook, names: Iterable[str], deadline: float, known: Mapping[str, MetricRow]
 ) -> dict[str, MetricRow]:
-    """The rows of these metrics made from their points; the first one however many it has.
+    """The rows of these metrics made from their points.
 
     ``deadline`` (monotonic, seconds) is how long all of them together wait for Cassandra. A row that cannot
     be made now is the one in ``known``, else it is left out.
     """
     rows: dict[str, MetricRow] = {}
-    points = 0
     for name in names:
         if name not in look.detail.metrics:
             continue
-        points += look.detail.metrics[name].summary.n
-        if rows and points > MOST_POINTS:
-            break
         try:
             rows[name] = look.metric(name, wait_s=max(deadline - time.monotonic(), 0.0))
         except (KeyError, SourceError):  # no points (yet), or another machine's and Cassandra is silent

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 CURVE_BUCKETS = 64
 """At most this many buckets: a 14-column sparkline gets at least two a column (32 after a doubling)."""
 
 _VERSION = 1
 _HEAD = struct.Struct("<BBHQQQQqqqqqddd")
+HEAD_BYTES = _HEAD.size
+"""Everything but the curve."""
+
 _BUCKET = struct.Struct("<qIIIIdddd")
 
 
@@ -93,16 +96,20 @@ class MetricSummary:
     """
 
     __slots__ = (
-        "buckets", "first_step", "last", "last_step", "max", "max_step", "min", "min_step",
+        "_curve", "buckets", "first_step", "last", "last_step", "max", "max_step", "min", "min_step",
         "n", "n_nan", "n_ninf", "n_pinf", "shift",
     )  # fmt: skip
+    buckets: dict[int, Bucket]
+    """By index; of a summary that was unpacked, made when they are asked for: of a long list's summaries a
+    few are drawn, and their buckets take thirty times the room of the rest."""
+    _curve: Callable[[], bytes] | bytes
 
     def __init__(self) -> None:
         self.n = self.n_nan = self.n_pinf = self.n_ninf = 0
         self.first_step = self.last_step = self.min_step = self.max_step = 0
         self.last = self.min = self.max = math.nan
         self.shift = 0
-        self.buckets: dict[int, Bucket] = {}
+        self.buckets = {}
 
     def add(self, step: int, value: float) -> None:
         """Add the next point."""
@@ -209,19 +216,41 @@ class MetricSummary:
     @classmethod
     def unpack(cls, data: bytes) -> MetricSummary:
         """The summary packed by :meth:`pack`. Raises ValueError for bytes that cannot be one."""
+        self, count = cls._unpack_head(data)
+        if count > CURVE_BUCKETS or len(data) != _HEAD.size + count * _BUCKET.size or self.shift > 64:
+            raise ValueError("a metric summary of the wrong length")
+        self._curve = data
+        return self
+
+    @classmethod
+    def unpack_head(cls, head: bytes, whole: Callable[[], bytes]) -> MetricSummary:
+        """The summary whose first :data:`HEAD_BYTES` are these; ``whole`` gives all of its bytes when the
+        curve is asked for, or none when they cannot be had any more."""
+        self, _ = cls._unpack_head(head)
+        self._curve = whole
+        return self
+
+    @classmethod
+    def _unpack_head(cls, data: bytes) -> tuple[MetricSummary, int]:
+        """A summary without its buckets, and how many there are."""
         if len(data) < _HEAD.size or data[0] != _VERSION:
             raise ValueError("not a metric summary of a known version")
-        self = cls()
+        self = cls.__new__(cls)
         (
             _, self.shift, count, self.n, self.n_nan, self.n_pinf, self.n_ninf, self.first_step,
             self.last_step, self.min_step, self.max_step, _, self.last, self.min, self.max,
         ) = _HEAD.unpack_from(data)  # fmt: skip
-        if count > CURVE_BUCKETS or len(data) != _HEAD.size + count * _BUCKET.size or self.shift > 64:
-            raise ValueError("a metric summary of the wrong length")
+        return self, count
+
+    def __getattr__(self, name: str) -> dict[int, Bucket]:
+        """The buckets of an unpacked summary, asked for the first time."""
+        if name != "buckets":
+            raise AttributeError(name)
+        data = self._curve if isinstance(self._curve, bytes) else self._curve()
         self.buckets = {
             index: Bucket(*fields) for index, *fields in _BUCKET.iter_unpack(memoryview(data)[_HEAD.size :])
         }
-        return self
+        return self.buckets
 
     @staticmethod
     def packed_steps(data: bytes) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wal.summary import CURVE_BUCKETS, MetricSummary, add_values
+from wal.summary import CURVE_BUCKETS, HEAD_BYTES, MetricSummary, add_values
 
 Call = tuple[int, float]
 
@@ -145,3 +145,23 @@ def test_add_values_makes_a_summary_per_metric() -> None:
 def test_bytes_that_are_no_summary(damage) -> None:
     with pytest.raises(ValueError, match="metric summary"):
         MetricSummary.unpack(damage(summary_of([(1, 1.0), (900, 2.0)]).pack()))
+
+
+def test_a_curve_is_asked_for_when_it_is_needed() -> None:
+    summary = MetricSummary()
+    for step in range(100):
+        summary.add(step, math.sin(step))
+    packed, asked = summary.pack(), 0
+
+    def whole() -> bytes:
+        nonlocal asked
+        asked += 1
+        return packed
+
+    head = MetricSummary.unpack_head(packed[:HEAD_BYTES], whole)
+    assert (head.n, head.last, head.min, head.max_step) == (100, summary.last, summary.min, summary.max_step)
+    assert asked == 0
+    assert [bucket.n for _, _, bucket in head.curve()] == [bucket.n for _, _, bucket in summary.curve()]
+    assert head.pack() == packed
+    assert asked == 1
+    assert not list(MetricSummary.unpack_head(packed[:HEAD_BYTES], bytes).curve())
