@@ -40,7 +40,8 @@ class Unit(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """From one unit, or the run's first x, to the next, or to the newest x there is."""
+    """From one unit, or the run's first x, to the next, or to the newest x there is. Labels are short enough
+    for a tab line of 50 columns: ``to unit 1``, ``units 4–5``, ``unit 12–``."""
 
     low: float
     high: float
@@ -80,14 +81,14 @@ class Growth:
         found: list[Stretch] = []
         low, before = extent[0], None
         for place, unit in inside:
-            label = f"before unit {unit.first}"
+            label = f"to unit {unit.first}"
             if before is not None:
-                label = f"between units {before.last} and {unit.first}"
+                label = f"units {before.last}–{unit.first}"
             if place > low:
                 found.append(Stretch(low, place, label, Window(place - low, low)))
             low, before = place, unit
         if before is not None:
-            found.append(Stretch(low, extent[1], f"since unit {before.last}", Window(None, low)))
+            found.append(Stretch(low, extent[1], f"unit {before.last}–", Window(None, low)))
         return found
 
 

@@ -32,6 +32,9 @@ _LINE_ROLES = [_ROLE_AT[Role.LINE], _ROLE_AT[Role.UNSHIPPED_LINE]]
 DASHES = {Stroke.DASHED: (6, 4), Stroke.DOTTED: (2, 1)}
 """Cells of a period, and how many of them the line is strong in."""
 
+CLOSE = 1.1
+"""Dot columns from point to point up to which the points of a pause are a line by themselves."""
+
 
 def look(role: Role, tint: Tint = Tint.MAIN) -> int:
     """A role and a tint as one number, which arrays can hold."""
@@ -129,16 +132,17 @@ def _characters(glyphs: Glyphs) -> NDArray[np.str_]:
 
 
 def _with_stroke(curve: Curve, raster: Raster, glyphs: Glyphs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The line and the band of a curve. A dash's pauses take the line, and the joins too where most of those
-    are longer than a dash and its pause; shorter ones stay as faint as a band, or single points would lie
-    about in the pauses like crumbs."""
+    """The line and the band of a curve; a dash's pauses take the line, and what only joins two columns. But
+    where points lie a few dot columns apart the joins stay, as faint as a band: without them the points of a
+    pause would lie about like crumbs."""
     if curve.stroke is Stroke.SOLID:
         return raster.line, raster.bars | raster.links
     period, strong = DASHES[curve.stroke]
     on = np.arange(raster.line.shape[1]) // glyphs.columns % period < strong
     held = np.flatnonzero(raster.extremes.any(axis=0))
-    far_apart = len(held) and held[-1] - held[0] >= period * glyphs.columns * len(held)
-    return raster.line & on, raster.bars | (raster.links & on if far_apart else raster.links)
+    apart = float((held[-1] - held[0]) / max(len(held) - 1, 1)) if len(held) else 0.0
+    crumbs = CLOSE < apart < period * glyphs.columns
+    return raster.line & on, raster.bars | (raster.links if crumbs else raster.links & on)
 
 
 def _paint(

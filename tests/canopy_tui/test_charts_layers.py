@@ -137,7 +137,7 @@ def test_a_dashed_line_of_few_points_has_no_holes_and_is_still_told_apart(
     stroke: Stroke, glyphs: Glyphs
 ) -> None:
     """Points a few dot columns apart: the pauses are as faint as a band, and joined all the same."""
-    few = series_of(range(0, 1000, 40), [1.0 + i % 3 for i in range(25)], COLUMNS, span=(0, 999))
+    few = series_of(range(0, 1000, 25), [1.0 + i % 3 for i in range(40)], COLUMNS, span=(0, 999))
     dashed, solid = (
         draw(Curve(few, Tint.TRAIN, one), glyphs=glyphs, smoothing=0.5) for one in (stroke, Stroke.SOLID)
     )

@@ -92,7 +92,7 @@ def test_units_stand_on_every_axis_but_a_metrics() -> None:
 def test_the_stretches_between_units() -> None:
     found = CASCADE.stretches(STEP, (1, 400))
     assert [(one.low, one.high, one.label) for one in found] == [
-        (1, 90, "before unit 1"), (90, 180, "between units 1 and 2"), (180, 400, "since unit 4"),
+        (1, 90, "to unit 1"), (90, 180, "units 1–2"), (180, 400, "unit 4–"),
     ]  # fmt: skip
     assert found[-1].window.within((1, 900)) == (180, 900), "the last one grows with the run"
     assert not found[-1].window.holds

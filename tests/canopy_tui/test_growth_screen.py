@@ -117,7 +117,7 @@ async def test_keys_go_from_one_unit_to_the_next(log_dir: Path) -> None:
         await opened(pilot, app)
         whole = shown(app)
         ends = [1, *ADDED, LAST]
-        said = ["before unit 1", *(f"between units {k} and {k + 1}" for k in range(1, UNITS)), "since unit 4"]
+        said = ["to unit 1", *(f"units {k}–{k + 1}" for k in range(1, UNITS)), "unit 4–"]
         stretches = list(zip(pairwise(ends), said, strict=True))
         for expected, words in [*stretches, stretches[-1]]:
             await press(pilot, "u")
@@ -161,7 +161,7 @@ async def test_on_a_clock_they_are_where_they_happened_and_on_a_metric_nowhere(l
         assert axis_of(plots_on(app)[0]).count("•") == UNITS
         assert plots_on(app)[0].phases
         await press(pilot, "u", "u")
-        assert "between units 1 and 2" in text_of(app)
+        assert "units 1–2" in text_of(app)
         screen.charts.choose(screen.charts.lens.on(XAxis("metric", "train/loss")))
         await until(pilot, lambda: plots_on(app)[0].axis.x.kind == "metric")
         await settled(pilot)
@@ -210,7 +210,7 @@ async def test_a_cascade_is_followed_while_it_grows(writer: LogWriter) -> None:
             writer.now_ns += SECOND_NS
             writer.log("live", {"loss": 0.1}, step)
         await until(pilot, lambda: shown(app) == (150, 699))
-        assert "since unit 1" in text_of(app)
+        assert "unit 1–" in text_of(app)
         assert "new" not in lines_of(app)[3]
         grow(writer, "live", 3)
         writer.log("live", {"loss": 0.1}, 700)
