@@ -53,7 +53,7 @@ def run() -> list[dict[str, object]]:
             finally:
                 training.finish()
                 daemon.stop(log_dir)
-                node.kill()  # with its keyspace: the session that would drop it may not have heard of the restart
+                node.kill()  # with its keyspace, that a session which has not heard of the restart would drop
     # Each block against the healthy one right before it: a machine's slow minute cancels out.
     pairs = {"hung": blocks["healthy"][0::2], "dead": blocks["healthy"][1::2]}
     return [row(kind, blocks[kind], healthy) for kind, healthy in pairs.items()]
