@@ -16,6 +16,8 @@ def make_private_directory(path: Path, *, exist_ok: bool = True) -> None:
     try:
         os.mkdir(path, PRIVATE_DIRECTORY)
     except FileNotFoundError:
+        if path.parent.exists():  # a file system where nothing can be made says this too: /proc
+            raise
         make_private_directory(path.parent)
         make_private_directory(path, exist_ok=exist_ok)
     except FileExistsError:
