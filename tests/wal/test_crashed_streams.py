@@ -296,7 +296,7 @@ def test_the_list_of_this_machine_takes_a_crash_back(trainer: Trainer, tmp_path:
 
 
 def settled(catalog: Catalog) -> bool:
-    return all(s.settled_mtime_ns for run in catalog._runs.values() for s in run.streams.values())
+    return all(s.settled_mtime_ns for run in catalog._tree.runs.values() for s in run.streams.values())
 
 
 def test_however_many_crashed_a_look_is_at_a_few_and_finds_each_in_the_end(tmp_path: Path) -> None:
