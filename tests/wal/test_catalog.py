@@ -147,7 +147,7 @@ def test_the_resume_of_a_run_that_ended_shows_at_once(tmp_path: Path) -> None:
     write_run(tmp_path, [{"loss": 1.0}], info)
     catalog = Catalog(tmp_path)
     assert [row.streams for row in (catalog.run_rows(), catalog.run_rows())[1]] == [1]
-    journal = open_journal(tmp_path, info)
+    journal = open_journal(tmp_path, info, clock_ns=lambda: START_NS + SECOND)
     (row,) = catalog.run_rows()
     assert (row.streams, row.state) == (2, RunState.RUNNING)
     journal.close()
