@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain, repeat, zip_longest
+from itertools import zip_longest
 from typing import NamedTuple
 
 from canopy_tui import format as fmt
 from canopy_tui.charts.glyphs import Glyphs
-from canopy_tui.inspector import LABEL_WIDTH, Line, config_lines, fact_lines, facts, metric_lines
+from canopy_tui.inspector import Line, config_lines, fact_lines, facts, metric_lines
 from canopy_tui.listing import Piece, run_name
 from canopy_tui.runhead import flow
 from wal.source import MetricRow, RunRow
@@ -48,6 +48,8 @@ METRICS_SHOWN = 12
 
 IN_THE_HEAD = ("problem", "state", "records", "started", "project", "host", "streams")
 """Facts in the head of a preview below the list, the most wanted first. The list says the others already."""
+
+ID = "id "
 
 AT_THE_SIDE = frozenset({"group", "job", "notes"})
 """Facts that the head of a preview below the list has no room for."""
@@ -116,7 +118,7 @@ def preview_lines(
     columns = [
         (chart_width, chart),
         (metrics_width, _metrics(shown, metrics_width, glyphs, unicode) if shown.metrics else []),
-        (config_width, _side(shown, now_ns, config_width, unicode)),
+        (config_width, _side(shown, now_ns, config_width, height - _head_lines(height), unicode)),
     ]
     head: list[Line] = [_head(shown, now_ns, width, unicode), []]
     return [*head[: _head_lines(height)], *_side_by_side(columns)][:height]
@@ -185,18 +187,22 @@ def _config(shown: PreviewContent, width: int, unicode: bool) -> list[Line]:
     return [[Piece("config", "muted")], *config_lines(shown.config, width, unicode)]
 
 
-def _side(shown: PreviewContent, now_ns: int, width: int, unicode: bool) -> list[Line]:
-    """The config, and the facts that are long or rare, the id whole: it is there to be copied."""
+def _side(shown: PreviewContent, now_ns: int, width: int, height: int, unicode: bool) -> list[Line]:
+    """The config, and the facts that are long or rare; the id whole where there is room: it is there to be
+    copied."""
     lines = _config(shown, width, unicode)
-    rest = fact_lines(shown.row, now_ns, width, unicode, only=AT_THE_SIDE)
-    return [*lines, *([[]] if lines else []), *rest, *_id(shown.row, width)]
+    lines += [[]] if lines else []
+    lines += fact_lines(shown.row, now_ns, width, unicode, only=AT_THE_SIDE)
+    whole = _id(shown.row, width)
+    if len(lines) + len(whole) > height:
+        return [*lines, *fact_lines(shown.row, now_ns, width, unicode, only={"id"})]
+    return [*lines, *whole]
 
 
 def _id(row: RunRow, width: int) -> list[Line]:
     """The id in as many lines as it takes."""
-    text, room = str(row.run_id), max(width - LABEL_WIDTH, 1)
-    names = chain(("id",), repeat(""))
+    text, room = str(row.run_id), max(width - len(ID), 1)
+    starts = range(0, len(text), room)
     return [
-        [Piece(name.ljust(LABEL_WIDTH), "muted"), Piece(text[at : at + room], "muted")]
-        for at, name in zip(range(0, len(text), room), names, strict=False)
+        [Piece(" " * len(ID) if at else ID, "muted"), Piece(text[at : at + room], "muted")] for at in starts
     ]

@@ -101,6 +101,8 @@ def test_the_id_can_be_copied_whole(width: int) -> None:
     )
     found = "".join(line.rstrip().rpartition(" ")[2] for line in lines)
     assert str(row.run_id) in found
+    low = text(preview_lines(PreviewContent(row, "loss", ()), Place.BELOW, width, 3, NOW_NS, BRAILLE, True))
+    assert any("…" in line and str(row.run_id)[:6] in line for line in low)
 
 
 def test_below_the_list_its_columns_are_aligned() -> None:
