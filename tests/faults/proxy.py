@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
@@ -55,12 +55,12 @@ class Proxy:
         self.broken = 0
         """Connections that were reset or cut."""
         self._cuts = random.Random(seed)
-        self._links: set[_Link] = set()
+        self.links: set[_Link] = set()
         self._server: asyncio.Server | None = None
         self._held: socket.socket | None = _bound(0)
         self.port: int = self._held.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._run(self._listen())
 
@@ -70,40 +70,40 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        return len(self._links)
+        return len(self.links)
 
     def close(self) -> None:
         """Reset everything and stop listening."""
         self._run(self._switch(Mode.REFUSE))
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self._loop.close()
+        self.loop.close()
         if self._held is not None:
             self._held.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(SWITCH_SECONDS)
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(SWITCH_SECONDS)
 
     # -- on the loop ---------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         assert self._held is not None
         listener, self._held = self._held, None
-        self._server = await self._loop.create_server(lambda: _End(_Link(self), None), sock=listener)
+        self._server = await self.loop.create_server(lambda: _End(_Link(self), None), sock=listener)
 
     async def _switch(self, mode: Mode) -> None:
         before, self.mode = self.mode, mode
         if mode in (Mode.REFUSE, Mode.RESET):
-            self._reset(list(self._links))
+            self._reset(list(self.links))
         elif before is Mode.DEAFEN:
-            self._reset([link for link in self._links if link.deafened])
+            self._reset([link for link in self.links if link.deafened])
         if mode is Mode.REFUSE and self._server is not None:
             self._server.close()
             await asyncio.sleep(0)  # the loop lets go of the socket
             self._server, self._held = None, _bound(self.port)  # kept: no other program may take the port
         elif mode is not Mode.REFUSE and self._server is None:
             await self._listen()
-        for link in self._links:
+        for link in self.links:
             link.hold(mode is Mode.HANG)
 
     def _reset(self, links: list[_Link]) -> None:
@@ -130,7 +130,7 @@ class _Link:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
-        self.loop = proxy._loop
+        self.loop = proxy.loop
         self.client: asyncio.Transport | None = None
         self.node: asyncio.Transport | None = None
         self.deafened = False
@@ -170,7 +170,7 @@ class _Link:
         for end in (self.client, self.node):
             if end is not None:
                 end.close()
-        self.proxy._links.discard(self)
+        self.proxy.links.discard(self)
 
     def reset(self) -> None:
         for end in (self.client, self.node):
@@ -179,7 +179,7 @@ class _Link:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 end.abort()
         self.proxy.broken += 1
-        self.proxy._links.discard(self)
+        self.proxy.links.discard(self)
 
 
 class _End(asyncio.Protocol):
@@ -195,7 +195,7 @@ class _End(asyncio.Protocol):
         if self._client is not None:
             return
         link.client = transport
-        link.proxy._links.add(link)
+        link.proxy.links.add(link)
         if link.proxy.mode is Mode.RESET:
             link.reset()
             return
@@ -221,7 +221,7 @@ def _bound(port: int) -> socket.socket:
 
 
 @contextmanager
-def proxied(target: tuple[str, int], seed: int = 0) -> Iterator[Proxy]:
+def proxied(target: tuple[str, int], seed: int = 0) -> Generator[Proxy]:
     """A proxy that is gone when the block ends."""
     proxy = Proxy(target, seed)
     try:

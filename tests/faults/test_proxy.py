@@ -63,7 +63,8 @@ def received(connection: socket.socket, count: int = len(MESSAGE)) -> bytes:
 def is_silent(connection: socket.socket) -> bool:
     connection.settimeout(SILENCE_S)
     try:
-        return connection.recv(1) is None
+        connection.recv(1)
+        return False
     except TimeoutError:
         return True
     finally:

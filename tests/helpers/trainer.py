@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from helpers.waiting import wait_until
@@ -74,6 +75,26 @@ class Trainer:
         return self.process.returncode
 
 
+def fatal_connect(statement: str, nth: int) -> Callable[..., sqlite3.Connection]:
+    """``sqlite3.connect`` for a process that kills itself at the ``nth`` statement that begins so; a plain
+    one where ``statement`` is empty."""
+    remaining = nth
+
+    def trace(text: str) -> None:
+        nonlocal remaining
+        if text.strip().startswith(statement):
+            remaining -= 1
+            if remaining == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def connect(path: str, **how: object) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, **how)  # type: ignore[arg-type]
+        connection.set_trace_callback(trace if statement else None)
+        return connection
+
+    return connect
+
+
 def main() -> None:
     from wal.segments.meta import Limits
     from wal.training.current import start_run
@@ -81,22 +102,8 @@ def main() -> None:
 
     log_dir, ack_file, records = sys.argv[1:4]
     fatal, nth = (sys.argv[4], int(sys.argv[5])) if len(sys.argv) > 4 else ("", 0)
-    remaining = nth
-
-    def trace(statement: str) -> None:
-        nonlocal remaining
-        if fatal and statement.strip().startswith(fatal):
-            remaining -= 1
-            if remaining == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def connect(path: str, **how: object) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, **how)  # type: ignore[arg-type]
-        connection.set_trace_callback(trace if fatal else None)
-        return connection
-
     run = start_run(
-        Path(log_dir), Wishes(project="kill", name="kill"), connect=connect,
+        Path(log_dir), Wishes(project="kill", name="kill"), connect=fatal_connect(fatal, nth),
         limits=Limits(records=int(records), tick_seconds=0.02),
     )  # fmt: skip
     with (
