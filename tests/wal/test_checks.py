@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from wal.reading.checks import (
     find_target,
     local_checks,
 )
-from wal.settings import Consistency, Endpoint, Secret, Settings, resolve
+from wal.settings import Endpoint, Secret, Settings, resolve
 from wal.source import Connection
 
 
@@ -158,8 +157,6 @@ def test_a_wrong_password_is_named_without_it(cassandra_login: Node) -> None:
 
 
 def test_more_replicas_than_nodes(cassandra5: Node) -> None:
-    from wal.cassandra import schema
-
     settings = settings_for(cassandra5)
     endpoint = resolve(settings, {})
     assert endpoint is not None
@@ -169,7 +166,6 @@ def test_more_replicas_than_nodes(cassandra5: Node) -> None:
             f"CREATE KEYSPACE {settings.keyspace} WITH replication = "
             "{'class': 'NetworkTopologyStrategy', 'datacenter1': 3}"
         )
-        schema.create(session, replace(settings, consistency=Consistency("ONE", "ONE")))
     finally:
         session.close()
     grade, sentence, _ = by_name(settings)["consistency"]
