@@ -4,6 +4,7 @@
 #   make test [ARGS=…]   the tests, against real Cassandra nodes
 #   make check           ruff and pyright
 #   make bench           the figures, as ratios measured side by side
+#   make faults [SEEDS=n]  kills, outages and broken links by seed, against real nodes; then a full scan
 #   make screenshots     the pictures of the README, from the real app
 
 PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -11,8 +12,9 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 	then echo $$python; break; fi; done)
 BIN := .venv/bin
 ARGS ?=
+SEEDS ?= 20
 
-.PHONY: help demo test check bench screenshots clean
+.PHONY: help demo test check bench faults screenshots clean
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -30,6 +32,9 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.bench $(ARGS)
+
+faults: .venv/.dev
+	$(BIN)/python -m tests.faults --seeds $(SEEDS) $(ARGS)
 
 screenshots: .venv/.dev
 	$(BIN)/python screenshots/take.py $(ARGS)

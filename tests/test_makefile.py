@@ -77,7 +77,7 @@ def test_the_newest_python_is_chosen(checkout: Path) -> None:
 def test_help_lists_every_target(checkout: Path) -> None:
     done = run_make(checkout, "help")
     assert done.returncode == 0
-    for target in ("demo", "test", "check", "bench", "screenshots"):
+    for target in ("demo", "test", "check", "bench", "faults", "screenshots"):
         assert f"make {target}" in done.stdout
 
 

@@ -21,10 +21,10 @@ from wal.settings import Settings
 from wal.training.current import start_run
 from wal.training.starting import Wishes
 
-RECORDS = 1_100
-"""Two partitions of records, pages of several levels."""
+RECORDS = 600
+"""Two segments, pages of several levels at two points of the stream."""
 
-SEQ = 700
+SEQ = 500
 """The record that is tampered with."""
 
 

@@ -90,7 +90,9 @@ class SeededTrainer:
     def kill(self) -> None:
         """kill -9, whatever it does; one that ended stays as it ended."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def finish(self) -> None:
         """Have it end in order, and wait for that; what it said on stderr is the failure's text."""

@@ -7,10 +7,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wal.cassandra.server import Node, new_node
 from wal.settings import Settings
+
+if TYPE_CHECKING:
+    from wal.cassandra.session import Session
 
 # Compile once and simply: a third less CPU time until a node is up, and tests do not run it for long. What
 # measures speed passes java_options=() instead.
@@ -66,17 +69,38 @@ def settings_for(node: Node, **changes: Any) -> Settings:
 def fresh_keyspace(node: Node, **changes: Any) -> Iterator[Settings]:
     """A new keyspace with Canopy's schema on this node; dropped at the end if the node still answers."""
     from wal.cassandra import schema
-    from wal.cassandra.session import connect
-    from wal.settings import resolve
 
     settings = settings_for(node, **changes)
-    endpoint = resolve(settings, {})
-    assert endpoint is not None
-    session = connect(endpoint, settings)
-    try:
+    with _session(settings) as session:
         schema.create(session, settings)
         yield settings
         if node.alive:
             schema.drop(session, settings.keyspace)
+
+
+@contextmanager
+def keyspace_over_restarts(node: Node, **changes: Any) -> Iterator[Settings]:
+    """The same for who kills the node meanwhile: no connection of ours is held."""
+    from wal.cassandra import schema
+
+    settings = settings_for(node, **changes)
+    with _session(settings) as session:
+        schema.create(session, settings)
+    yield settings
+    if node.alive:
+        with _session(settings) as session:
+            schema.drop(session, settings.keyspace)
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Session]:
+    from wal.cassandra.session import connect
+    from wal.settings import resolve
+
+    endpoint = resolve(settings, {})
+    assert endpoint is not None
+    session = connect(endpoint, settings)
+    try:
+        yield session
     finally:
         session.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from helpers.logs import write_run
 from helpers.scan import in_cassandra, in_log, query
 from helpers.streampages import in_file, recomputed
+from helpers.syncerprocess import process_environment, start_syncer, sync_once
 from helpers.syncing import write_segments
 from helpers.trainer import environment
 from helpers.waiting import wait_until
@@ -31,27 +30,6 @@ AT_ONCE = 2
 """Syncers side by side: their start is most of the time."""
 
 
-def process_environment(settings: Settings, state: Path, **more: str) -> dict[str, str]:
-    """Environment of a process that finds the settings' keyspace and nothing else."""
-    return environment(
-        CASCOR_CASSANDRA_CONTACT_POINTS=settings.contact_points[0],
-        CASCOR_CASSANDRA_PORT=str(settings.port),
-        CASCOR_CASSANDRA_KEYSPACE=settings.keyspace,
-        CANOPY_NODE="none",
-        XDG_STATE_HOME=str(state),
-        XDG_CONFIG_HOME=str(state / "config"),
-        **more,
-    )
-
-
-def start(log_dir: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A syncer as ``init()`` starts it, but ours to wait for."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "wal.syncer", "--auto", "--log-dir", str(log_dir), "--cwd", str(log_dir)],
-        env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
 def test_nothing_is_lost_or_doubled_whenever_it_is_killed(tmp_path: Path, keyspace5: Settings) -> None:
     env = process_environment(keyspace5, tmp_path)
 
@@ -59,17 +37,13 @@ def test_nothing_is_lost_or_doubled_whenever_it_is_killed(tmp_path: Path, keyspa
         log_dir = tmp_path / f"log-{seed}"
         write_run(log_dir, ({"x": float(n)} for n in range(RECORDS)))
         write_segments(log_dir, [100, 100, 50])
-        victim = start(log_dir, env)
+        victim = start_syncer(log_dir, env)
         wait_until((log_dir / "state.db").exists, what="the syncer's state.db")
         time.sleep(random.Random(seed).uniform(0.0, MOST_SECONDS))  # the random instant, not a guess
         victim.kill()
         output, _ = victim.communicate()
         assert (victim.returncode, output) == (-signal.SIGKILL, b"")
-        once = subprocess.run(
-            [sys.executable, "-m", "canopy_tui", "sync", str(log_dir), "--once"],
-            env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert once.returncode == 0, f"seed {seed}: {once.stdout} {once.stderr}"
+        sync_once(log_dir, env, tmp_path)
         return log_dir
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -93,7 +67,7 @@ def test_nothing_is_lost_or_doubled_whenever_it_is_killed(tmp_path: Path, keyspa
 
 def test_the_lock_of_a_killed_syncer_is_free_at_once(tmp_path: Path) -> None:
     env = environment(CANOPY_NODE="none", XDG_STATE_HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
-    victim = start(tmp_path, env)
+    victim = start_syncer(tmp_path, env)
     wait_until(lambda: daemon.holder(tmp_path) == victim.pid)
     victim.kill()
     victim.communicate()

@@ -6,18 +6,17 @@ import math
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.nodes import settings_for
+from helpers.nodes import keyspace_over_restarts
 from helpers.scan import in_cassandra, in_log
 from helpers.syncing import make_syncer, step_until
 from helpers.trainer import ACK, environment
 
-from wal.cassandra import schema
 from wal.cassandra.server import Node
-from wal.cassandra.session import connect
-from wal.settings import Settings, resolve
+from wal.settings import Settings
 from wal.source import Connection
 
 pytestmark = pytest.mark.kill
@@ -39,19 +38,15 @@ run.finish()
 """
 
 
-def schema_made(settings: Settings) -> None:
-    endpoint = resolve(settings, {})
-    assert endpoint is not None
-    session = connect(endpoint, settings)
-    try:
-        schema.create(session, settings)
-    finally:
-        session.close()
+@pytest.fixture
+def settings(own_node: Node) -> Iterator[Settings]:
+    with keyspace_over_restarts(own_node) as settings:
+        yield settings
 
 
-def test_every_record_arrives_once_over_two_outages(tmp_path: Path, own_node: Node) -> None:
-    settings = settings_for(own_node)
-    schema_made(settings)
+def test_every_record_arrives_once_over_two_outages(
+    tmp_path: Path, own_node: Node, settings: Settings
+) -> None:
     log_dir, acks, enough = tmp_path / "log", tmp_path / "acks", tmp_path / "enough"
     acks.write_bytes(ACK.pack(0))
 

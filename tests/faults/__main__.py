@@ -1,0 +1,80 @@
+"""``make faults SEEDS=n``: trials by seed with nodes of their own, until all are done or one finds something.
+
+Nine of ten run on one node behind a proxy, every tenth on three nodes at 127.0.0.1–3 with replication 3 and
+LOCAL_QUORUM (2.5 GB of memory). The exit code is 1 when an oracle spoke; its seed makes the trial again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faults.world import Figures
+
+HERE = Path(__file__).parent
+THREE_NODES_EVERY = 10
+THREE_NODES_HEAP_MB = 400
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make faults", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=20, metavar="N", help="how many trials")
+    parser.add_argument("--first", type=int, default=1000, metavar="SEED", help="the first one's seed")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), help="only trials of so many nodes")
+    arguments = parser.parse_args()
+    sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    three = {None: [seed for seed in seeds if seed % THREE_NODES_EVERY == 0], 1: [], 3: list(seeds)}
+    on_three = three[arguments.nodes]
+    from faults.world import Figures
+
+    figures, began = Figures(), time.monotonic()
+    failed = False
+    for count, chosen in ((1, [seed for seed in seeds if seed not in on_three]), (3, on_three)):
+        failed = failed or (bool(chosen) and not _run(count, chosen, figures))
+    print(f"\n{figures}\n  in {time.monotonic() - began:.0f} s")
+    return int(failed)
+
+
+def _run(count: int, seeds: Sequence[int], figures: Figures) -> bool:
+    """The trials of these seeds on so many nodes. False when one found something; it says what."""
+    from helpers.nodes import ended_with_us, keyspace_over_restarts, running_node
+
+    from faults.nemeses import LINKS, ONE_NODE, PROCESSES, THREE_NODES
+    from faults.trial import run_trial
+    from wal.cassandra.server import cluster
+
+    with tempfile.TemporaryDirectory(prefix="canopy-faults-") as scratch, ExitStack() as stack:
+        directory = Path(scratch)
+        if count == 1:
+            nodes = [stack.enter_context(running_node(directory / "node"))]
+        else:
+            nodes = cluster(directory / "nodes", count, heap_mb=THREE_NODES_HEAP_MB, durable=False)
+            for node in nodes:
+                stack.enter_context(ended_with_us(node))
+                node.wait_ready()
+        nemeses = (*PROCESSES, *((*LINKS, *ONE_NODE) if count == 1 else THREE_NODES))
+        for seed in seeds:
+            began = time.monotonic()
+            contact_points = tuple(node.endpoint[0] for node in nodes)
+            with keyspace_over_restarts(nodes[0], contact_points=contact_points) as settings:
+                try:
+                    run_trial(
+                        seed, directory / str(seed), settings, nodes[0].endpoint, nemeses, figures, nodes
+                    )
+                except AssertionError as error:
+                    print(f"seed {seed}, {count} node(s): FAILED\n{error}", flush=True)
+                    return False
+            print(f"seed {seed}, {count} node(s): ok, {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
