@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from helpers.cascade import write_cascade
 from helpers.onerun import grow
 from helpers.screenlogs import SECOND_NS, LogWriter
-from helpers.screens import app_on, lines_of, settled, text_of, until
+from helpers.screens import app_on, app_over, lines_of, settled, text_of, until
+from helpers.syncing import drain
 from textual.pilot import Pilot
 
 from canopy_tui.app import CanopyApp
@@ -24,6 +26,7 @@ from canopy_tui.cli import canopy
 from canopy_tui.lens import CLOCK
 from canopy_tui.screens.run import RunScreen
 from canopy_tui.widgets.chart import Chart
+from wal.settings import Settings
 from wal.source import XAxis
 
 OUTPUTS, CANDIDATES, UNITS = 30, 20, 4
@@ -234,6 +237,25 @@ async def test_without_a_cascade_the_keys_are_nobodys(writer: LogWriter) -> None
         assert "unit" not in text_of(app)
         await press(pilot, "question_mark")
         assert "hidden unit to the next" not in text_of(app)
+
+
+async def test_another_machine_sees_the_same(writer: LogWriter, keyspace5: Settings, tmp_path: Path) -> None:
+    """An empty log directory: marks and shading come from Cassandra's snapshots and pages."""
+    write_cascade(writer, "pool-8", 6)
+    writer.end("pool-8")
+    seen: list[tuple[str, list[list[bool]]]] = []
+    drain(writer.log_dir, keyspace5)
+    elsewhere = LogWriter(tmp_path / "empty", writer.now_ns)
+    for app in (app_on(writer), app_over(elsewhere, keyspace5)):
+        async with app.run_test(size=NORMAL) as pilot:
+            await opened(pilot, app)
+            await until(pilot, lambda app=app: plots_on(app)[0].phases)
+            await press(pilot, "u", "u")
+            (drawn,) = plots_on(app)
+            shaded = [[part.shaded for part in row for _ in part.text] for row in drawn.rows]
+            seen.append((axis_of(drawn), shaded))
+        app.source.close()
+    assert seen[0] == seen[1]
 
 
 def test_show_draws_and_says_it(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
