@@ -67,6 +67,19 @@ def test_older_records_than_are_kept_are_not_answered(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_what_lies_far_behind_the_newest_is_found_too(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    for step in range(1, 2 * MOST_RECORDS):
+        log(journal, step, {"loss": float(step)})
+    rows = TailRows(SegmentIndex(journal.directory).after)
+    for after, through in ((2, 3), (100, 180), (2 * MOST_RECORDS - 20, 2 * MOST_RECORDS - 1)):
+        found = rows.points("loss", after, through)
+        assert found is not None
+        assert found.value.tolist() == list(range(after + 1, through + 1))
+    assert rows.points("loss", 2, 3) is None
+    journal.close()
+
+
 def test_a_damaged_segment_is_left_to_others(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     log(journal, 1, {"loss": 1.0})

@@ -43,9 +43,9 @@ class _Row(NamedTuple):
 
 class TailRows:
     """Log records of one stream with ``first <= seq <= last``, which move on with the live edge. ``segments``
-    gives the files that may hold what follows a seq. Any thread may ask."""
+    gives the files that may hold what follows a seq, up to another. Any thread may ask."""
 
-    def __init__(self, segments: Callable[[int], Iterable[Path]]) -> None:
+    def __init__(self, segments: Callable[[int, int], Iterable[Path]]) -> None:
         self._segments = segments
         self._rows: list[_Row] = []
         self._first, self._last = 1, 0
@@ -62,6 +62,8 @@ class TailRows:
                 self._rows, self._first, self._last = [], after_seq + 1, after_seq
             if after_seq + 1 < self._first or not self._has_through(through_seq):
                 return None
+            if after_seq + 1 < self._first:  # too large to be kept
+                return None
             start, end = (bisect_right(self._rows, seq, key=_seq_of) for seq in (after_seq, through_seq))
             found = [
                 (row.seq, row.step, row.ts, row.places[metric], row.body)
@@ -76,19 +78,19 @@ class TailRows:
             return True
         rows: list[_Row] = []
         try:
-            for path in self._segments(self._last):
-                read = read_rows(path, rows[-1].seq if rows else self._last)
+            for path in self._segments(self._last, seq):
+                read = read_rows(path, self._last, seq - self._last)
                 rows += [
                     _Row(row[0], row[3], row[4], self._places_of(read.keysets.get(row[2], ())), row[5])
                     for row in read.rows
-                    if row[1] == Kind.LOG
+                    if row[1] == Kind.LOG and row[0] <= seq
                 ]
         except UNREADABLE:
             return False
         if any(len(row.body) < VALUE_BYTES * len(row.places) for row in rows):
             return False
         self._rows += rows
-        self._last = max(seq, self._rows[-1].seq if self._rows else 0)
+        self._last = seq
         self._let_go()
         return True
 
