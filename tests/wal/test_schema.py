@@ -299,6 +299,6 @@ def test_a_column_that_version_2_lacks_is_another_shape(session: Session, settin
 def test_a_missing_keyspace_says_how_to_make_it(session: Session, settings: Settings) -> None:
     with pytest.raises(schema.SchemaMissing) as caught:
         open_store(session.endpoint, settings)
-    assert f"The keyspace {settings.keyspace} does not exist" in str(caught.value)
+    assert f"Keyspace '{settings.keyspace}' does not exist" in str(caught.value)
     assert "canopy cassandra schema" in str(caught.value)
     assert caught.value.trouble.action is Action.STOP
