@@ -18,7 +18,7 @@ import numpy as np
 from canopy_tui.charts.parts import Mark, MarkKind, Phase
 from canopy_tui.lens import Extent, Window
 from wal.reading.lineage import superseded_from
-from wal.source import MetricRow, StreamRow, TopologyRow, XAxis
+from wal.source import MetricRow, RunDetail, TopologyRow, XAxis
 
 if TYPE_CHECKING:
     from wal.pyramid import Series
@@ -96,17 +96,13 @@ def _name(unit: Unit) -> str:
     return f"unit {unit.last}" if unit.first == unit.last else f"units {unit.first}–{unit.last}"
 
 
-def growth_of(
-    topologies: Iterable[TopologyRow],
-    streams: Sequence[StreamRow],
-    metrics: Mapping[str, MetricRow],
-    started_us: int,
-) -> Growth:
-    """What the snapshots of the first rank say, without those that a resume superseded.
+def growth_of(topologies: Iterable[TopologyRow], detail: RunDetail) -> Growth:
+    """What a run's snapshots of the first rank say, without those that a resume superseded.
 
     A first snapshot of several units says what the network began with, one of a single unit that it was
     added.
     """
+    streams = detail.streams
     cuts = superseded_from(streams)
     first_rank = min((stream.rank for stream in streams), default=0)
     speakers = {stream.stream_id for stream in streams if stream.rank == first_rank}
@@ -125,7 +121,8 @@ def growth_of(
             else:
                 units.append(Unit(known + 1, count, row.step, us))
             known = count
-    return Growth(tuple(units), _candidates(metrics) if units else None, started_us)
+    candidates = _candidates(detail.metrics) if units else None
+    return Growth(tuple(units), candidates, detail.row.started_ns // 1_000)
 
 
 def _candidates(metrics: Mapping[str, MetricRow]) -> str | None:

@@ -12,6 +12,7 @@ from wal.source import RunRow, StoreStatus, TopologyRow
 
 if TYPE_CHECKING:
     from canopy_tui.comparing import Comparison
+    from canopy_tui.growth import Growth
     from canopy_tui.runreading import RunReading
     from wal.reading.storage import StorageReport
 
@@ -64,9 +65,10 @@ class ComparisonLoaded(Message, bubble=False):
 
 @dataclass
 class TopologiesLoaded(Message, bubble=False):
-    """The list of a run's topology snapshots, newest first."""
+    """The list of a run's topology snapshots, newest first, and how they say that it grew."""
 
     rows: tuple[TopologyRow, ...]
+    growth: Growth
 
 
 @dataclass

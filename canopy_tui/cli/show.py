@@ -119,7 +119,7 @@ def _chart(
 
     glyphs, row = BRAILLE if unicode else ASCII, look.detail.row
     ask = Ask(metric.name, columns * glyphs.columns)
-    growth = growth_of(topologies, look.detail.streams, look.detail.metrics, row.started_ns // 1_000)
+    growth = growth_of(topologies, look.detail)
     try:
         series = look.series(ask, wait_s=PATIENCE_S)
         candidates = growth.candidates

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher
 
 from canopy_tui.families import chart_order
-from canopy_tui.growth import growth_of
+from canopy_tui.growth import Growth, growth_of
 from canopy_tui.inspector import in_order
 from canopy_tui.lens import PLAIN_AXES, Lens, axis_name
 from canopy_tui.messages import (
@@ -236,16 +236,17 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         """For the list of them, and for the marks on the charts, which do without where that fails."""
         if self.tabs.active not in (TABS.index("Charts"), TABS.index("Topology")):
             return
-        source, run_id = self.app.source, self.run_id
+        source, run_id, reading = self.app.source, self.run_id, self._reading
         for_charts = self.tabs.active == TABS.index("Charts")
 
         def work() -> Message | None:
             try:
-                return TopologiesLoaded(tuple(source.topologies(run_id)))
+                rows = tuple(source.topologies(run_id))
             except (KeyError, SourceError):
                 if for_charts:
                     return None
                 raise
+            return TopologiesLoaded(rows, Growth() if reading is None else growth_of(rows, reading.detail))
 
         self.app.background.submit(self._key("topologies"), work, self)
 
@@ -269,10 +270,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
     def on_topologies_loaded(self, message: TopologiesLoaded) -> None:
         if self.tabs.active == TABS.index("Topology"):
             self.topology.show(message.rows)
-        if self._reading is not None:
-            detail = self._reading.detail
-            started_us = detail.row.started_ns // 1_000
-            self.charts.grew(growth_of(message.rows, detail.streams, detail.metrics, started_us))
+        self.charts.grew(message.growth)
 
     @on(TopologyPane.Wanted)
     def _topology_wanted(self, event: TopologyPane.Wanted) -> None:

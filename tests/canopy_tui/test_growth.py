@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID, uuid5
 
 import pytest
-from helpers.rows import metric
+from helpers.rows import metric, run_row
 from helpers.seriesof import series_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from canopy_tui.growth import (
     step_to,
 )
 from canopy_tui.lens import CLOCK, RELATIVE, Lens, Window
-from wal.source import STEP, RunState, StreamRow, TopologyRow, XAxis
+from wal.source import STEP, MetricRow, RunDetail, RunState, StreamRow, TopologyRow, XAxis
 
 RUN, FIRST, SECOND = (uuid5(UUID(int=7), name) for name in ("run", "first", "second"))
 METRICS = {name: metric(name, [1.0]) for name in ("loss", "candidate/best")}
@@ -39,8 +39,12 @@ def snapshot(units: int, step: int, stream: UUID = FIRST, seq: int = 0) -> Topol
     return TopologyRow(stream, seq or step, step, (1_000_000 + step) * 1_000, "", 2, 1, units, 9)
 
 
+def detail_of(*streams: StreamRow, metrics: Mapping[str, MetricRow] = METRICS) -> RunDetail:
+    return RunDetail(run_row(), {}, {}, streams or (stream_row(FIRST),), metrics)
+
+
 def grown(rows: Sequence[TopologyRow], *streams: StreamRow) -> list[tuple[int, int, int]]:
-    growth = growth_of(rows[::-1], streams or (stream_row(FIRST),), METRICS, 0)
+    growth = growth_of(rows[::-1], detail_of(*streams))
     return [(unit.first, unit.last, unit.step) for unit in growth.units]
 
 
@@ -73,9 +77,9 @@ def test_what_a_resume_superseded_was_not_added_and_other_ranks_say_the_same_aga
 )  # fmt: skip
 def test_the_metric_of_the_candidates_is_told_by_its_name(name: str, is_about_candidates: bool) -> None:
     metrics = {"loss": metric("loss", [1.0]), name: metric(name, [1.0])}
-    growth = growth_of([snapshot(1, 90)], (stream_row(FIRST),), metrics, 0)
+    growth = growth_of([snapshot(1, 90)], detail_of(metrics=metrics))
     assert growth.candidates == (name if is_about_candidates else None)
-    assert growth_of([], (), metrics, 0).candidates is None
+    assert growth_of([], detail_of(metrics=metrics)).candidates is None
 
 
 CASCADE = Growth((Unit(1, 1, 90, 5_000_090), Unit(2, 4, 180, 5_000_180)), "candidate/best", 5_000_000)
