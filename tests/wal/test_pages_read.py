@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ from wal.settings import Settings
 from wal.source import Ask, Connection, Source, XAxis
 from wal.syncer import Syncer
 
-SHAPES = {"short": ("dense", 1_000, 1), "dense": ("dense", 60_000, 1), "sparse": ("gaps", 3_000, 12),
+SHAPES = {"short": ("dense", 1_000, 1), "dense": ("dense", 100_000, 1), "sparse": ("gaps", 3_000, 12),
           "late": ("late", 8_000, 1), "tokens": ("tokens", 5_000, 1)}  # fmt: skip
 """Shape of the steps, points, records a point."""
 
@@ -155,24 +155,43 @@ def test_counting_notices_a_reader_that_reads_everything(remote: MergedSource, w
     with counted(store_of(remote)) as rows:
         store_of(remote).points(journal.run.run_id, journal.stream.stream_id, "loss")
         store_of(remote).pages(journal.run.run_id, journal.stream.stream_id, "loss", 1, 0, 1 << 20)
-    assert rows["training_metrics"] == 60_000
-    assert rows["metric_pages"] == math.ceil(60_000 / 512)
+    assert rows["training_metrics"] == 100_000
+    assert rows["metric_pages"] == math.ceil(100_000 / 512)
 
 
 def test_the_picture_is_that_of_the_log(remote: MergedSource, shipped: Settings, world: World) -> None:
     """The log alone, the log with Cassandra, and another machine draw the same columns."""
     with merged_source(world.log_dir) as alone, merged_source(world.log_dir, shipped) as both:
         wait_for_answers(both)
-        for name, journal in world.journals.items():
-            for axis in (XAxis(), XAxis("relative")):
+        for journal in world.journals.values():
+            for axis in (XAxis(), XAxis("relative"), XAxis("time"), XAxis("metric", "loss")):
                 ask = Ask("loss", 100, axis)
-                expected = alone.series(journal.run.run_id, ask)[0].columns
-                for source in (both, remote):
-                    columns = source.series(journal.run.run_id, ask, wait_s=60)[0].columns
-                    for field in fields(Columns):
-                        if field.name != "mean":  # of a level above and of its children, in another order
-                            left, right = getattr(columns, field.name), getattr(expected, field.name)
-                            assert np.array_equal(left, right, equal_nan=left.dtype == np.float64), name
+                (whole,) = alone.series(journal.run.run_id, ask)
+                low, high = whole.extent
+                zoom = (low + (high - low) // 3, low + (high - low) // 2)
+                for shown in (None, zoom):
+                    (expected,) = alone.series(journal.run.run_id, replace(ask, range=shown))
+                    for source in (both, remote):
+                        found = source.series(journal.run.run_id, replace(ask, range=shown), wait_s=60)
+                        check_same_columns(found[0].columns, expected.columns)
+
+
+def check_same_columns(found: Columns, expected: Columns) -> None:
+    for field in fields(Columns):
+        if field.name != "mean":  # of a level above and of its children, in another order
+            left, right = getattr(found, field.name), getattr(expected, field.name)
+            assert np.array_equal(left, right, equal_nan=left.dtype == np.float64), field.name
+
+
+@pytest.mark.parametrize("spoilt", ["min", "max_step", "n_nan", "edges"])
+def test_columns_that_differ_are_noticed(world: World, spoilt: str) -> None:
+    with merged_source(world.log_dir) as alone:
+        (series,) = alone.series(world.journals["late"].run.run_id, Ask("loss", 100))
+    other = getattr(series.columns, spoilt).copy()
+    other[np.flatnonzero(np.isfinite(other))[0]] += 1
+    check_same_columns(series.columns, series.columns)
+    with pytest.raises(AssertionError, match=spoilt):
+        check_same_columns(replace(series.columns, **{spoilt: other}), series.columns)
 
 
 def test_summaries_come_from_pages_too(remote: MergedSource, world: World) -> None:

@@ -240,6 +240,28 @@ def test_time_axes(tmp_path: Path, kind: str, paged: int) -> None:
                 np.searchsorted(us, exact.max_step)], 0))  # fmt: skip
 
 
+@pytest.mark.parametrize("paged", [0, 20_000])
+def test_a_step_that_was_logged_late_does_not_take_others_along(tmp_path: Path, paged: int) -> None:
+    """An early step's value that comes an hour after the others: on a time axis these stay where they are."""
+    late = [(step, 0.5) for step in range(20_000)]
+    late.insert(15_000, (40, 7.0))
+    journal = new_log(tmp_path, lambda journal: write_metric(journal, late))
+    if paged:
+        fill_pages(journal.directory, paged)
+    us = points_of(journal.directory).us
+    with merged_source(tmp_path) as source:
+        (series,) = source.series(journal.run.run_id, Ask("loss", 100, XAxis("time")))
+        assert int(series.columns.n.sum()) == 20_001
+        assert np.nanmax(series.columns.max) == 7.0
+        assert series.columns.n.max() < 2 * series.columns.n[:-1].min()
+        for low, high in ((0, 30), (8_000, 8_400)):
+            shown = (int(us[low]), int(us[high]))
+            (series,) = source.series(journal.run.run_id, Ask("loss", 100, XAxis("time"), shown))
+            edges = np.asarray(series.columns.edges)
+            inside = int(((us >= edges[0]) & (us < edges[-1])).sum())
+            assert abs(int(series.columns.n.sum()) - inside) <= series.resolution <= 8
+
+
 @pytest.mark.parametrize("paged", [0, 9_000])
 def test_a_metric_as_the_x_axis(tmp_path: Path, paged: int) -> None:
     def write(journal: Journal) -> None:

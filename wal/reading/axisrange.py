@@ -13,6 +13,8 @@ from wal.reading.drawing import Parts, Whole, in_step_order, times_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wal.paging.buckets import Buckets
+
 LOOK_COLUMNS = 16
 """Each look reads 32 to 256 buckets, 4 pages and one more at each end, and narrows the range to a few."""
 
@@ -52,11 +54,20 @@ def _matching(parts: Parts, low: float, high: float, *, is_time: bool) -> Steps 
     begin: NDArray[np.int64] | NDArray[np.float64]
     end: NDArray[np.int64] | NDArray[np.float64]
     if is_time:
-        begin = times_of(us)
-        end = np.append(begin[1:], max(int(begin[-1]), int(items.last_us[-1])))
+        begin = times_of(us, items.first_seq)
+        end = _ends(items, begin)
     else:
         begin, end = items.min, items.max
     hits = np.flatnonzero((begin <= high) & (end >= low))
     if not len(hits):
         return None
     return int(items.number[hits[0]]), int((items.number[hits] + (width[hits] - 1)).max())
+
+
+def _ends(items: Buckets, begin: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When the last point of each item was logged, at the latest: when the next item began that is newer than
+    all of its points."""
+    order = np.argsort(items.first_seq, kind="stable")
+    latest = max(int(us.max()) for us in (begin, items.last_us, items.min_us, items.max_us))
+    begins = np.append(begin[order], latest)
+    return begins[np.searchsorted(items.first_seq[order], items.last_seq, side="right")]

@@ -109,20 +109,30 @@ def in_step_order(parts: Parts) -> tuple[Buckets, NDArray[np.int64], NDArray[np.
     tail = parts.tail
     both = concatenate((parts.items, singles(tail, tail.step)))
     width = np.concatenate((parts.width, np.ones(len(tail), dtype=np.int64)))
-    us = np.concatenate((parts.items.first_us, tail.us))
+    us = np.concatenate((_earliest_us(parts.items), tail.us))
     unshipped = np.concatenate((parts.unshipped, parts.tail_unshipped))
     order = np.lexsort((both.first_seq, both.number))
     return both.pick(order), width[order], us[order], unshipped[order]
 
 
-def times_of(us: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The running maximum: a clock that was set back does not take the line back. A place without a time has
-    its neighbour's."""
+def _earliest_us(items: Buckets) -> NDArray[np.int64]:
+    """The earliest time that is known of each item: its first step may have been logged late."""
+    known = np.stack([items.first_us, items.last_us, items.min_us, items.max_us])
+    return np.where(items.finite > 0, known.min(axis=0), 0)
+
+
+def times_of(us: NDArray[np.int64], first_seq: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The running maximum in the order of logging: a clock that was set back does not take the line back, and
+    a step that was logged late does not take the steps after it along. A place without a time (0) has its
+    neighbour's."""
     if not len(us):
         return us
-    running = np.maximum.accumulate(us)
+    order = np.argsort(first_seq, kind="stable")
+    running = np.maximum.accumulate(us[order])
     known = running[running > 0]
-    return np.where(running > 0, running, known[0] if len(known) else 0)
+    times = np.empty_like(us)
+    times[order] = np.where(running > 0, running, known[0] if len(known) else 0)
+    return times
 
 
 def values_at(number: NDArray[np.int64], width: NDArray[np.int64], other: Parts) -> NDArray[np.float64]:
@@ -213,7 +223,7 @@ def _place(piece: Piece, x: XAxis, start_us: int) -> _Placed:
         other = piece.others
         xs: Xs = np.full(len(items), np.nan) if other is None else values_at(items.number, width, other)
     else:
-        xs = times_of(us) - (start_us if x.kind == "relative" else 0)
+        xs = times_of(us, items.first_seq) - (start_us if x.kind == "relative" else 0)
     return _Placed(piece, items, xs, unshipped, axis_extent(piece.parts.whole, x, start_us, xs))
 
 
