@@ -58,6 +58,11 @@ class SyncerProcess:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs; 0 when none does."""
+        return self._process.pid if self._process is not None else 0
+
     def start(self) -> None:
         """Start it if it does not run, and wait until it is the directory's."""
         if not self.alive:
