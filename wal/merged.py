@@ -20,11 +20,11 @@ from wal.link import Finder, Target
 from wal.local import LocalSource
 from wal.reading.backlogage import BacklogAge, syncer_says
 from wal.reading.mergerows import (
+    Merger,
     extend_stream,
     last_acknowledged,
     merge_details,
     merge_rows,
-    merge_runs,
     with_streams,
 )  # fmt: skip
 from wal.reading.pace import WINDOW_S, Pace
@@ -111,6 +111,7 @@ class MergedSource:
         self._reach = Reach(finder, connect, shelf=self._shelf, clock_ns=clock_ns)
         self._age = BacklogAge()
         self._details: dict[UUID, tuple[float, RunDetail]] = {}  # Cassandra's, with when they were read
+        self._merger = Merger()
         self._reader: SeriesReader | None = None
         self._storage = StorageLook(self.local, self._ask)
 
@@ -150,8 +151,7 @@ class MergedSource:
             if not shipped:
                 raise
             local = []
-        rows = merge_runs(local, shipped)
-        return rows if limit is None else rows[:limit]
+        return self._merger.runs(local, shipped)[:limit]
 
     def status(self) -> StoreStatus:
         """Where the data comes from. Never waits."""

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,13 +19,17 @@ from helpers.logs import START_NS, Ticking, make_run, write_run
 from helpers.nodes import fresh_keyspace
 from helpers.pagedlogs import check_series, check_whole, new_log, points_of, write_metric
 from helpers.reading import merged_source, wait_for
+from helpers.rows import run_row
 from helpers.syncing import connect, drain, target_of
 from helpers.waiting import eventually
 
 from wal.merged import MergedSource
 from wal.reading.indexfile import IndexFile
+from wal.reading.listedmetrics import ListedMetrics
+from wal.reading.shelf import FRESH_NS, Shelf
 from wal.settings import Settings
-from wal.source import Ask, Connection, RunState, SourceError
+from wal.source import Ask, Connection, RunRow, RunState, SourceError
+from wal.summary import MetricSummary
 
 WEEK_S = 7 * 24 * 3_600
 
@@ -65,8 +70,12 @@ def test_other_hosts_runs_and_open_charts_outlive_the_app(tmp_path: Path, own_no
             assert zoomed.resolution > 1
             check_series(zoomed, points)
             assert source.series(short, Ask("loss", 100))[0].points == 40
-            with pytest.raises(SourceError):
-                source.series(run_id, Ask("lr", 100)) or source.records(run_id, long.stream.stream_id)
+            for never_read in (
+                lambda: source.series(run_id, Ask("lr", 100)),
+                lambda: source.records(run_id, long.stream.stream_id),
+            ):
+                with pytest.raises(SourceError):
+                    never_read()
         own_node.resume()
 
 
@@ -96,6 +105,12 @@ def test_a_refresh_reads_the_weeks_that_changed(tmp_path: Path, keyspace5: Setti
     with counted(store) as rows:
         assert len(store.runs()) == 20
     assert rows["runs_by_week"] == 4  # the marks
+    next_process = connect(target_of(keyspace5))
+    next_process.recall(store.runs())
+    with counted(next_process) as rows:
+        assert len(next_process.runs()) == 20
+    assert rows["runs_by_week"] == 4 + 20  # and no curve
+    next_process.close(wait=True)
     clock.tick(60 - 2 * WEEK_S)
     other = tmp_path / "another machine"
     write_run(other, [{"loss": 1.0}], make_run(name="late", at_ns=clock()), clock_ns=clock)
@@ -166,19 +181,18 @@ def test_it_may_be_asked_from_many_threads(tmp_path: Path) -> None:
 
 
 def test_a_run_that_ran_is_stale_when_nobody_has_heard_of_it_for_long(tmp_path: Path) -> None:
-    from wal.reading.shelf import FRESH_NS, Shelf
-
     index = IndexFile(tmp_path)
     body = (
         '{"project": "p", "name": "n", "host": "h", "started_ns": 1, "ended_ns": null, "last_ts_ns": 2,'
         ' "step": 3, "records": 4, "tags": ["a"], "notes": "", "group": "", "job_type": "",'
-        ' "total_steps": null, "streams": 1, "unshipped": 0, "state": "running", "metrics": {}}'
+        ' "total_steps": null, "streams": 1, "unshipped": 0, "state": "running", "metrics": {},'
+        ' "revision": null}'
     )
 
     def put(writer: sqlite3.Connection) -> None:
         writer.execute("INSERT INTO heard VALUES('there', 1000)")
-        writer.execute("INSERT INTO shipped_run VALUES('there', ?, ?)", (str(UUID(int=7)), body))
-        writer.execute("INSERT INTO shipped_run VALUES('there', ?, '{}')", (str(UUID(int=8)),))
+        writer.execute("INSERT INTO shipped_run VALUES('there', ?, ?, x'')", (str(UUID(int=7)), body))
+        writer.execute("INSERT INTO shipped_run VALUES('there', ?, '{}', x'')", (str(UUID(int=8)),))
 
     assert index.write(put)
     shelf = Shelf(index)
@@ -187,4 +201,44 @@ def test_a_run_that_ran_is_stale_when_nobody_has_heard_of_it_for_long(tmp_path: 
         assert heard == 1_000
         assert [row.state for row in rows.values()] == [state]
     assert shelf.rows("elsewhere", 0) == ({}, 0)
+    index.close()
+
+
+def test_curves_of_the_list_lie_in_the_index_alone(tmp_path: Path) -> None:
+    """Rows come back as they were, the newest where few are wanted, and unpack what they are asked for."""
+    summary = MetricSummary()
+    for step in range(50):
+        summary.add(step, float(step))
+    packed = summary.pack()
+    rows: dict[UUID, RunRow] = {}
+    for at in range(1, 21):
+        row = run_row(f"run-{at}", run_id=UUID(int=at), shipped=True)
+        metrics = ListedMetrics.of(at, ["loss"], {"loss": "min"}, {"loss": packed})
+        rows[row.run_id] = replace(row, metrics=metrics)
+    index = IndexFile(tmp_path)
+    shelf = Shelf(index)
+    shelf.put_rows("there", rows, 1_000)
+    assert rows[UUID(int=3)].metrics["loss"].summary.pack() == packed  # now from the index
+    few, _ = Shelf(index).rows("there", 2_000, newest=5)
+    assert {int(run_id) for run_id in few} == {16, 17, 18, 19, 20}
+    found, _ = Shelf(index).rows("there", 2_000)
+    for run_id, row in found.items():
+        assert replace(row, metrics={}) == replace(rows[run_id], metrics={})
+        metrics = row.metrics
+        assert isinstance(metrics, ListedMetrics)
+        assert metrics.revision == int(run_id)
+        assert metrics["loss"].best == (0.0, 0)
+        assert metrics["loss"].summary.pack() == packed
+    index.close()
+
+
+def test_curves_that_the_index_has_lost_are_read_anew(tmp_path: Path) -> None:
+    listed = ListedMetrics.of(7, ["loss"], {}, {"loss": MetricSummary().pack()})
+    index = IndexFile(tmp_path)
+    row = replace(run_row(shipped=True), metrics=listed)
+    Shelf(index).put_rows("there", {row.run_id: row}, 1_000)
+    (tmp_path / "index.db").unlink()
+    assert listed.revision == 7
+    assert list(listed["loss"].summary.curve()) == []
+    assert listed.revision is None
     index.close()

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any, Final
 from uuid import UUID
 
 from wal.cassandra.session import Session
 from wal.cassandra.writes import EVERY_RUN, to_milliseconds
+from wal.reading.listedmetrics import FIRST_ROWS, PART_ROWS, ListedMetrics
 from wal.record import week_of
 from wal.source import MetricRow, Paged, RunDetail, RunRow, RunState, StreamRow
 from wal.summary import MetricSummary
@@ -43,6 +45,12 @@ _WEEK_MARK: Final = (
 """What differs as soon as a row of a week does: one row crosses the network, however many the week has. Every
 write of a row moves its revision, and a sign of life its heartbeat."""
 
+_FINAL: Final = frozenset({RunState.DONE, RunState.FAILED, RunState.CRASHED})
+"""States that do not change with time alone."""
+
+_NO_METRICS: Final[Mapping[str, MetricRow]] = {}
+"""Of a row that was deleted meanwhile."""
+
 _STREAM_FIELDS: Final = (
     "stream", "rank", "host", "pid", "after_stream", "started_ns", "ended_ns", "status", "exit_code",
     "heartbeat", "last_ts", "records", "first_step", "last_step", "acknowledged", "paged_shift", "paged_seq",
@@ -62,23 +70,55 @@ class CatalogueReader:
         self._clock: tuple[float, float] | None = None  # when measured (monotonic), server's minus monotonic
         self._weeks: dict[int, tuple[list[tuple[Any, ...]], list[dict[str, Any]]]] = {}
         """By week: its mark, read before its rows, and these."""
-        self._curves: dict[UUID, tuple[int, Mapping[str, MetricRow]]] = {}  # by revision of the run's row
+        self._metrics_of: dict[UUID, ListedMetrics] = {}
+        self._rows: dict[UUID, tuple[dict[str, Any], RunRow]] = {}  # what a row was made of, and it
 
     # -- the list ------------------------------------------------------------------------------------
 
     def runs(self, limit: int | None = None) -> list[RunRow]:
         """Runs newest first, deleted ones left out, one row per run id."""
-        found: dict[UUID, dict[str, Any]] = {}
+        return list(islice(chain.from_iterable(self.run_parts()), limit))
+
+    def run_parts(self) -> Iterator[list[RunRow]]:
+        """The same, some at a time: their curves are read when they are asked for."""
+        seen: set[UUID] = set()
+        part: list[dict[str, Any]] = []
         for row in self._listed():
-            if limit is not None and len(found) >= limit:
-                break
             # A sign of life may arrive before the row that it belongs to: then there is no project yet.
-            if row["deleted_at"] is None and row["project"] is not None:
-                found.setdefault(row["run_id"], row)
-        self._learn_curves(found.values())
-        now_s = self.server_clock_s() if found else 0.0
-        nothing: tuple[int, Mapping[str, MetricRow]] = (0, {})  # of a row that was deleted meanwhile
-        return [_run_row(row, now_s, self._curves.get(run_id, nothing)[1]) for run_id, row in found.items()]
+            if row["deleted_at"] is not None or row["project"] is None or row["run_id"] in seen:
+                continue
+            seen.add(row["run_id"])
+            part.append(row)
+            if len(part) == (FIRST_ROWS if len(seen) == FIRST_ROWS else PART_ROWS):
+                yield self._listed_rows(part)
+                part = []
+        if part:
+            yield self._listed_rows(part)
+        self._rows = {run_id: known for run_id, known in self._rows.items() if run_id in seen}
+        self._metrics_of = {run_id: known for run_id, known in self._metrics_of.items() if run_id in seen}
+
+    def recall(self, rows: Iterable[RunRow]) -> None:
+        """Take rows for known that an earlier process has read: their curves are not read again while they
+        have the same revision."""
+        for row in rows:
+            if isinstance(row.metrics, ListedMetrics) and row.metrics.revision is not None:
+                self._metrics_of.setdefault(row.run_id, row.metrics)
+
+    def _listed_rows(self, part: Sequence[dict[str, Any]]) -> list[RunRow]:
+        self._learn_curves(part)
+        now_s = self.server_clock_s()
+        return [self._listed_row(row, now_s) for row in part]
+
+    def _listed_row(self, row: dict[str, Any], now_s: float) -> RunRow:
+        """The row of a run; the same object as before when nothing about it has changed."""
+        run_id = row["run_id"]
+        metrics = self._metrics_of.get(run_id, _NO_METRICS)
+        known = self._rows.get(run_id)
+        if known is not None and known[1].state in _FINAL and known[1].metrics is metrics and known[0] == row:
+            return known[1]
+        made = _run_row(row, now_s, metrics)
+        self._rows[run_id] = (row, made)
+        return made
 
     def _listed(self) -> Iterable[dict[str, Any]]:
         """Rows of the list, newest first, week by week; a week whose mark is the same as before is not read
@@ -97,7 +137,7 @@ class CatalogueReader:
 
     def _learn_curves(self, rows: Iterable[dict[str, Any]]) -> None:
         """Read the curves of those runs whose row has changed since it was last read."""
-        ranges = _ranges(rows, lambda row: self._curves.get(row["run_id"], (None,))[0] != row["revision"])
+        ranges = _ranges(rows, lambda row: self._revision_of(row["run_id"]) != row["revision"])
         answers = self.session.read_many(
             f"SELECT run_id, revision, metrics, goals, curves FROM {self.keyspace}.runs_by_week "
             "WHERE week = ? AND start_time >= ? AND start_time <= ?",
@@ -105,12 +145,17 @@ class CatalogueReader:
         )
         for answer in answers:
             for run_id, revision, names, goals, curves in answer:
-                known = self._curves.get(run_id)
+                known = self._revision_of(run_id)
                 # Between them may lie a sign of life without its row, or another row of the same run.
-                if revision is None or (known is not None and revision < known[0]):
+                if revision is None or (known is not None and revision < known):
                     continue
-                listed = ListedMetrics(names or (), dict(goals or {}), dict(curves or {}))
-                self._curves[run_id] = (revision, listed)
+                listed = ListedMetrics.of(revision, names or (), dict(goals or {}), dict(curves or {}))
+                self._metrics_of[run_id] = listed
+
+    def _revision_of(self, run_id: UUID) -> int | None:
+        """Of the row whose curves are known; None without any."""
+        known = self._metrics_of.get(run_id)
+        return None if known is None else known.revision
 
     # -- one run -------------------------------------------------------------------------------------
 
@@ -191,56 +236,6 @@ class CatalogueReader:
             middle = (now + time.monotonic()) / 2
             self._clock = (middle, rows[0][0] / 1000 - middle)
         return time.monotonic() + self._clock[1]
-
-
-class ListedMetrics(Mapping[str, MetricRow]):
-    """The metrics whose curves stand in a row of the list, in the order of first logging; each is unpacked
-    when it is asked for: a list draws one of them."""
-
-    __slots__ = ("_curves", "_goals", "_made", "_order")
-
-    def __init__(self, names: Sequence[str], goals: Mapping[str, str], curves: Mapping[str, bytes]) -> None:
-        self._order = {name: position for position, name in enumerate(names)}
-        self._goals = goals
-        self._curves = dict(sorted(curves.items(), key=lambda item: self._position(item[0])))
-        self._made: dict[str, MetricRow] = {}
-
-    def _position(self, name: str) -> int:
-        return self._order.get(name, len(self._order))  # beyond the names that the row keeps
-
-    def __getitem__(self, name: str) -> MetricRow:
-        row = self._made.get(name)
-        if row is None:
-            summary = MetricSummary.unpack(self._curves[name])
-            row = self._made[name] = MetricRow(name, self._goals.get(name), summary, self._position(name))
-        return row
-
-    def packed(self, name: str) -> bytes:
-        """The summary's bytes."""
-        return self._curves[name]
-
-    def position(self, name: str) -> int:
-        """Its place in the order of first logging."""
-        return self._position(name)
-
-    def goal(self, name: str) -> str | None:
-        return self._goals.get(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._curves)
-
-    def __len__(self) -> int:
-        return len(self._curves)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._curves
-
-    # Comparing two lists of runs must not unpack every curve of both.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 def _ranges(

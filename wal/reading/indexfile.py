@@ -17,7 +17,7 @@ from typing import Any
 
 from wal.paths import make_private_directory, make_private_file, open_private
 
-VERSION = 2
+VERSION = 3
 """PRAGMA user_version of the file; any other version is made anew."""
 
 BUSY_TIMEOUT_S = 0.25
@@ -30,7 +30,8 @@ CREATE TABLE summary(
 CREATE INDEX summary_by_stream ON summary(stream);
 CREATE TABLE heard(origin TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE shipped_run(
-  origin TEXT NOT NULL, run TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY(origin, run)) STRICT;
+  origin TEXT NOT NULL, run TEXT NOT NULL, body TEXT NOT NULL, heads BLOB NOT NULL,
+  PRIMARY KEY(origin, run)) STRICT;
 CREATE TABLE shipped_curve(
   origin TEXT NOT NULL, run TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY(origin, run, name)) STRICT;

@@ -1,9 +1,10 @@
-"""Rows of the local log and of Cassandra made one: pure functions."""
+"""Rows of the local log and of Cassandra made one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import is_not
 from uuid import UUID
 
 from wal.record import Record
@@ -38,6 +39,22 @@ def merge_runs(local: Iterable[RunRow], shipped: Mapping[UUID, RunRow]) -> list[
         other = shipped.get(row.run_id)
         rows[row.run_id] = row if other is None else merge_rows(row, other)
     return sorted(rows.values(), key=lambda row: (row.started_ns, row.run_id), reverse=True)
+
+
+class Merger:
+    """Merges again only when one side has changed: a list is asked for twice a second."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Sequence[RunRow], Mapping[UUID, RunRow], list[RunRow]] = ((), {}, [])
+
+    def runs(self, local: Sequence[RunRow], shipped: Mapping[UUID, RunRow]) -> list[RunRow]:
+        """As :func:`merge_runs`, not to be changed."""
+        known_local, known_shipped, rows = self._known
+        same = len(local) == len(known_local) and not any(map(is_not, known_local, local))
+        if not same or shipped is not known_shipped:
+            rows = merge_runs(local, shipped)
+            self._known = local, shipped, rows
+        return rows
 
 
 def merge_details(local: RunDetail, shipped: RunDetail) -> RunDetail:

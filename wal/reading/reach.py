@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from wal.link import Link, Target
+from wal.reading.listedmetrics import FIRST_ROWS
 from wal.source import Connection, RunRow
 
 if TYPE_CHECKING:
@@ -227,19 +228,24 @@ class Reach:
         if origin == self.origin:
             return
         self.origin = origin
-        rows, self.heard_ns = self._shelf.rows(origin, self._clock_ns()) if self._shelf else ({}, 0)
-        self.rows = MappingProxyType(rows)
+        self.rows = MappingProxyType({})
+        if self._shelf is None:
+            return
+        for newest in (FIRST_ROWS, None):
+            rows, self.heard_ns = self._shelf.rows(origin, self._clock_ns(), newest)
+            self.rows = MappingProxyType(rows)
 
     def _ask_rows(self, store: CassandraStore) -> None:
         started = self._tried_at = self._monotonic()
         try:
-            rows = store.runs()
+            rows = self._first_rows(store) if self.store is None else store.runs()
         except Exception as error:  # noqa: BLE001 - classified below
             self.store = None
             self._note(error)
             return
         self._link.succeeded()
-        self.rows = MappingProxyType({row.run_id: row for row in rows})
+        if len(rows) != len(self.rows) or any(self.rows.get(row.run_id) is not row for row in rows):
+            self.rows = MappingProxyType({row.run_id: row for row in rows})
         self.store = store
         self._rows_at = self._monotonic()
         self._pause_s = max(ROWS_EVERY_S, ROWS_SHARE * (self._rows_at - started))
@@ -247,6 +253,20 @@ class Reach:
         self.heard_ns = self._clock_ns()
         if self._shelf is not None:
             self._shelf.put_rows(self.origin, self.rows, self.heard_ns)
+
+    def _first_rows(self, store: CassandraStore) -> list[RunRow]:
+        """The list in parts: what has been read is shown, and its curves are kept in the index, before more
+        is read."""
+        store.recall(self.rows.values())
+        shows_nothing = not self.rows
+        rows: list[RunRow] = []
+        for part in store.run_parts():
+            rows += part
+            if shows_nothing:
+                self.rows = MappingProxyType({row.run_id: row for row in rows})
+            if self._shelf is not None:
+                self._shelf.put_part(self.origin, part, self._clock_ns())
+        return rows
 
     def _pause(self, now: float) -> float:
         """Seconds between two readings of the list."""

@@ -10,14 +10,16 @@ import base64
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from wal.reading.indexfile import IndexFile
+from wal.reading.listedmetrics import Listed, ListedMetrics
 from wal.source import MetricRow, Paged, RunDetail, RunRow, RunState, StreamRow
-from wal.summary import MetricSummary
+from wal.summary import HEAD_BYTES, MetricSummary
 
 SAVE_EVERY_S = 10.0
 """A live run's row changes every second: it is written this often."""
@@ -31,45 +33,6 @@ _ROW_FIELDS = (
 )  # fmt: skip
 
 
-class KeptMetrics(Mapping[str, MetricRow]):
-    """The metrics of a kept row; each curve is read from the index when it is asked for."""
-
-    __slots__ = ("_facts", "_index", "_made", "_place")
-
-    def __init__(self, index: IndexFile, origin: str, run_id: str, facts: Mapping[str, Any]) -> None:
-        self._index = index
-        self._place = (origin, run_id)
-        self._facts = facts  # name -> [goal, position]
-        self._made: dict[str, MetricRow] = {}
-
-    def __getitem__(self, name: str) -> MetricRow:
-        row = self._made.get(name)
-        if row is None:
-            goal, position = self._facts[name]
-            found = self._index.query(
-                "SELECT body FROM shipped_curve WHERE origin = ? AND run = ? AND name = ?",
-                (*self._place, name),
-            )
-            summary = MetricSummary.unpack(found[0][0]) if found else MetricSummary()
-            row = self._made[name] = MetricRow(name, goal, summary, position)
-        return row
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._facts)
-
-    def __len__(self) -> int:
-        return len(self._facts)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._facts
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
 class Shelf:
     """Rows and details of one log directory's index; from any thread."""
 
@@ -81,63 +44,100 @@ class Shelf:
 
     # -- the list -----------------------------------------------------------------------------------
 
-    def rows(self, origin: str, now_ns: int) -> tuple[dict[UUID, RunRow], int]:
-        """The runs as last heard, and when that was (ns; 0 for never). One that ran then is stale now, unless
-        that was just a moment ago."""
+    def rows(self, origin: str, now_ns: int, newest: int | None = None) -> tuple[dict[UUID, RunRow], int]:
+        """The runs as last heard, or about so many of the ``newest``, and when that was (ns; 0 for never).
+        One that ran then is stale now, unless that was just a moment ago."""
         heard = self.index.query("SELECT at_ns FROM heard WHERE origin = ?", (origin,))
         at_ns = heard[0][0] if heard else 0
         found: dict[UUID, RunRow] = {}
-        for run, body in self.index.query("SELECT run, body FROM shipped_run WHERE origin = ?", (origin,)):
+        kept = self.index.query(
+            # Ids are UUIDv7, most of them: their order is that of the starts.
+            "SELECT run, body, heads FROM shipped_run WHERE origin = ? ORDER BY run DESC LIMIT ?",
+            (origin, -1 if newest is None else newest),
+        )
+        for run, body, heads in kept:
             try:
-                row = self._row(origin, run, json.loads(body))
+                row = self._row(origin, run, json.loads(body), heads)
             except (ValueError, KeyError, TypeError):
                 continue  # of another version: it comes again with the next answer
             if row.state is RunState.RUNNING and now_ns - at_ns > FRESH_NS:
                 row = replace(row, state=RunState.STALE)
             found[row.run_id] = row
+        self._put = dict(found)
         return found, at_ns
 
-    def _row(self, origin: str, run: str, body: dict[str, Any]) -> RunRow:
+    def _row(self, origin: str, run: str, body: dict[str, Any], heads: bytes) -> RunRow:
         fields = {name: body[name] for name in _ROW_FIELDS}
         fields["tags"] = tuple(fields["tags"])
-        metrics = KeptMetrics(self.index, origin, run, body["metrics"])
+        facts = {
+            name: Listed(goal, position, heads[at * HEAD_BYTES : (at + 1) * HEAD_BYTES])
+            for at, (name, (goal, position)) in enumerate(body["metrics"].items())
+        }
+        metrics = ListedMetrics(body["revision"], facts, partial(self._curve, origin, run))
         state = RunState(body["state"])
         return RunRow(run_id=UUID(run), state=state, shipped=True, metrics=metrics, **fields)
 
+    def _curve(self, origin: str, run: str, name: str) -> bytes:
+        found = self.index.query(
+            "SELECT body FROM shipped_curve WHERE origin = ? AND run = ? AND name = ?", (origin, run, name)
+        )
+        return found[0][0] if found else b""
+
     def put_rows(self, origin: str, rows: Mapping[UUID, RunRow], now_ns: int) -> None:
-        """Keep what Cassandra says now; only what has changed is written, every ten seconds."""
+        """Keep the whole list as Cassandra has it now, every ten seconds."""
         if time.monotonic() < self._next_put:
             return
         self._next_put = time.monotonic() + SAVE_EVERY_S
-        changed = [row for run_id, row in rows.items() if self._put.get(run_id) != row]
         gone = [run_id for run_id in self._put if run_id not in rows]
+        self.put_part(origin, rows.values(), now_ns, gone)
+
+    def put_part(self, origin: str, rows: Iterable[RunRow], now_ns: int, gone: Sequence[UUID] = ()) -> None:
+        """Keep rows of the list, and their curves here alone; only what has changed is written."""
+        changed = [row for row in rows if self._put.get(row.run_id) != row]
+        anew = [row for row in changed if not self._has_curves_of(row)]
 
         def change(writer: sqlite3.Connection) -> None:
             from sqlite_utils import Database  # only here: listing runs works without it
 
             index = Database(writer)
-            for row in changed:
-                key = {"origin": origin, "run": str(row.run_id)}
-                writer.execute("DELETE FROM shipped_curve WHERE origin = :origin AND run = :run", key)
-                index.table("shipped_run").insert({**key, "body": _dumped(row)}, replace=True)
-                index.table("shipped_curve").insert_all(
-                    ({**key, "name": name, "body": body} for name, body in _curves(row)), replace=True
-                )
-            for run_id in gone:
-                key = {"origin": origin, "run": str(run_id)}
-                for table in ("shipped_run", "shipped_curve", "shipped_detail"):
-                    writer.execute(f"DELETE FROM {table} WHERE origin = :origin AND run = :run", key)
+            for table, runs in (
+                ("shipped_run", gone), ("shipped_detail", gone),
+                ("shipped_curve", [*gone, *(row.run_id for row in anew)]),
+            ):  # fmt: skip
+                keys = [(origin, str(run_id)) for run_id in runs]
+                writer.executemany(f"DELETE FROM {table} WHERE origin = ? AND run = ?", keys)
+            index.table("shipped_run").insert_all(
+                ({"origin": origin, "run": str(row.run_id), **_dumped(row)} for row in changed), replace=True
+            )
+            index.table("shipped_curve").insert_all(
+                (
+                    {"origin": origin, "run": str(row.run_id), "name": name, "body": body}
+                    for row in anew
+                    for name, body in _curves(row)
+                ),
+                replace=True,
+            )
             index.table("heard").insert({"origin": origin, "at_ns": now_ns}, replace=True)
 
-        if self.index.write(change):
-            self._put = dict(rows)
+        if not self.index.write(change):
+            return
+        self._put.update((row.run_id, row) for row in changed)
+        for run_id in gone:
+            self._put.pop(run_id, None)
+        for row in anew:
+            if isinstance(row.metrics, ListedMetrics):
+                row.metrics.let_go(partial(self._curve, origin, str(row.run_id)))
+
+    def _has_curves_of(self, row: RunRow) -> bool:
+        known = self._put.get(row.run_id)
+        return known is not None and known.metrics is row.metrics
 
     # -- one run ------------------------------------------------------------------------------------
 
     def detail(self, origin: str, run_id: UUID) -> RunDetail | None:
         """The run as it was looked at last; None when it never was."""
         found = self.index.query(
-            "SELECT d.body, r.body FROM shipped_detail d JOIN shipped_run r USING(origin, run)"
+            "SELECT d.body, r.body, r.heads FROM shipped_detail d JOIN shipped_run r USING(origin, run)"
             " WHERE origin = ? AND run = ?",
             (origin, str(run_id)),
         )
@@ -146,7 +146,7 @@ class Shelf:
         try:
             body = json.loads(found[0][0])
             metrics = {name: _metric(name, *parts) for name, parts in body["metrics"].items()}
-            row = self._row(origin, str(run_id), json.loads(found[0][1]))
+            row = self._row(origin, str(run_id), json.loads(found[0][1]), found[0][2])
             streams = tuple(_stream(run_id, stream) for stream in body["streams"])
             return RunDetail(row, body["config"], body["summary"], streams, metrics)
         except (ValueError, KeyError, TypeError):
@@ -173,25 +173,25 @@ class Shelf:
 
             key = {"origin": origin, "run": str(run_id)}
             Database(writer).table("shipped_detail").insert({**key, "body": text}, replace=True)
-            Database(writer).table("shipped_run").insert({**key, "body": _dumped(detail.row)}, ignore=True)
+            Database(writer).table("shipped_run").insert({**key, **_dumped(detail.row)}, ignore=True)
 
         self.index.write(change)
 
 
-def _dumped(row: RunRow) -> str:
+def _dumped(row: RunRow) -> dict[str, object]:
     """A row without its curves; of its metrics, those that have one."""
-    from wal.cassandra.reads import ListedMetrics  # the driver is there: the row came through it
-
     metrics: dict[str, tuple[str | None, int]] = {}
+    heads, revision = b"", None
     if isinstance(row.metrics, ListedMetrics):
-        metrics = {name: (row.metrics.goal(name), row.metrics.position(name)) for name in row.metrics}
+        listed = {name: row.metrics.facts(name) for name in row.metrics}
+        metrics = {name: (one.goal, one.position) for name, one in listed.items()}
+        heads, revision = b"".join(one.head for one in listed.values()), row.metrics.revision
     body = {name: getattr(row, name) for name in _ROW_FIELDS}
-    return json.dumps({**body, "state": row.state.value, "metrics": metrics})
+    text = json.dumps({**body, "state": row.state.value, "metrics": metrics, "revision": revision})
+    return {"body": text, "heads": heads}
 
 
 def _curves(row: RunRow) -> Iterator[tuple[str, bytes]]:
-    from wal.cassandra.reads import ListedMetrics
-
     if isinstance(row.metrics, ListedMetrics):
         for name in row.metrics:
             yield name, row.metrics.packed(name)
