@@ -63,10 +63,14 @@ def ship_once(directory: Path) -> int:
     lock = daemon.Lock(directory)
     if not _acquired(lock, directory):
         return _wait_for_other(directory)
+    syncer = _make_syncer(directory)
     try:
-        return _ship(directory)
+        code = _ship(syncer)
     finally:
         lock.release()
+    if syncer.backlog.wants_syncer:
+        daemon.ensure_running(directory)  # a trainer began meanwhile, and the syncer that it started gave way
+    return code
 
 
 def _acquired(lock: object, directory: Path) -> bool:
@@ -85,11 +89,10 @@ def _make_syncer(directory: Path) -> Syncer:
     return Syncer(directory, connect, Finder(os.environ, Path.cwd()))
 
 
-def _ship(directory: Path) -> int:
+def _ship(syncer: Syncer) -> int:
     from wal.shipping.loop import run
 
     stop = threading.Event()
-    syncer = _make_syncer(directory)
     progress, began = Progress(), time.monotonic()
     hope = _Hope(syncer)
 

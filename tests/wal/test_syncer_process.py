@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from helpers.logs import log, make_run, open_journal, write_run
 from helpers.scan import in_cassandra, in_log
 from helpers.trainer import environment
@@ -45,6 +46,15 @@ def start(log_dir: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
     )
     wait_until(lambda: daemon.holder(log_dir) is not None or child.poll() is not None)
     return child
+
+
+def as_version(version: str) -> str:
+    """The program of a background syncer of another version; its argument is the log directory."""
+    return (
+        "import sys; from wal.shipping import daemon, loop\n"
+        f"daemon.version = lambda: {version!r}\n"
+        "sys.exit(loop.main(['--auto', '--log-dir', sys.argv[1], '--cwd', '/']))"
+    )
 
 
 def canopy(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -114,18 +124,57 @@ def test_an_upgraded_version_takes_over(tmp_path: Path) -> None:
     assert daemon.is_newer("0.10.0", "0.9.1")
     assert not daemon.is_newer("0.9.1", "0.9.1")
     assert daemon.running_version(tmp_path) == daemon.version()
-    program = (
-        "import sys; from wal.shipping import daemon, loop\n"
-        "daemon.version = lambda: '999.0'\n"
-        "sys.exit(loop.main(['--auto', '--log-dir', sys.argv[1], '--cwd', '/']))"
-    )
-    new = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], env=env)
+    new = subprocess.Popen([sys.executable, "-c", as_version("999.0"), str(tmp_path)], env=env)
     old.communicate(timeout=30)
     assert old.returncode == 0
     wait_until(lambda: daemon.holder(tmp_path) == new.pid)
     wait_until(lambda: status(tmp_path).get("pid") == new.pid)  # it listens to signals by then
     new.send_signal(signal.SIGTERM)
     assert new.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(("replaceable", "version", "stays"), [
+    (False, "999.0", True),  # a canopy sync --once
+    (True, "0.0", True),
+    (True, "999.0", False),
+])  # fmt: skip
+def test_one_that_comes_second_ends_nobody_but_an_older_one(
+    tmp_path: Path, replaceable: bool, version: str, stays: bool
+) -> None:
+    """Though whoever came first has not written a status yet, nor listens to signals."""
+    holding = (
+        "import sys; from pathlib import Path; from wal.shipping import daemon\n"
+        f"assert daemon.Lock(Path(sys.argv[1])).acquire(replaceable={replaceable})\n"
+        "sys.stdin.read()"
+    )
+    env = alone(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(tmp_path)], env=env, stdin=subprocess.PIPE
+    ) as first:
+        wait_until(lambda: daemon.holder(tmp_path) == first.pid)
+        second = subprocess.Popen([sys.executable, "-c", as_version(version), str(tmp_path)], env=env)
+        if stays:
+            assert second.wait(timeout=60) == 0
+            assert first.poll() is None
+        else:
+            assert first.wait(timeout=60) == -signal.SIGTERM
+            wait_until(lambda: daemon.holder(tmp_path) == second.pid)
+            assert daemon.stop(tmp_path)
+            second.wait(timeout=60)
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_sync_once_leaves_a_syncer_to_a_trainer_that_wants_one(tmp_path: Path, mode: str) -> None:
+    log_dir = tmp_path / "log"
+    journal = open_journal(log_dir, mode=mode)
+    log(journal, 1, {"x": 1.0})
+    once = canopy(alone(tmp_path, CANOPY_SYNC="1"), "sync", str(log_dir), "--once")
+    assert once.returncode == 2, once.stdout + once.stderr
+    if mode == "online":
+        wait_until(lambda: daemon.holder(log_dir) is not None)
+        assert daemon.stop(log_dir)
+    assert daemon.holder(log_dir) is None
+    journal.close("done", 0)
 
 
 def test_it_is_not_started_in_a_test_or_where_it_is_switched_off(tmp_path: Path) -> None:

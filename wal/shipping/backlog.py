@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
+from wal import journal
 from wal.shipping.crashed import CrashedStream, CrashWatch
 from wal.shipping.unshipped import Segment, Stream, directory_time
 
@@ -25,6 +26,9 @@ runs there are, a look costs a fraction of a millisecond; a resume of an old run
 
 THOROUGH_LOOKS = 20
 """Looks at every run directory after a nudge: whoever nudges may be about to make one."""
+
+ONLINE = "online"
+"""The mode of a trainer that starts a syncer unless one runs."""
 
 
 class Backlog:
@@ -83,6 +87,15 @@ class Backlog:
     def live(self) -> bool:
         """Whether a stream's writer lives, or might: on another host only its files tell."""
         return any(stream.live for stream in self.everything)
+
+    @property
+    def wants_syncer(self) -> bool:
+        """Whether a trainer lives on this machine that asked for a syncer in the background."""
+        return any(
+            stream.alive is journal.Liveness.ALIVE and stream.info is not None and stream.info.mode == ONLINE
+            for stream in self.everything
+            if not stream.ended
+        )
 
     @property
     def problems(self) -> list[str]:

@@ -28,6 +28,9 @@ LOG_FILE = "syncer.log"
 STOP_SECONDS = 30.0
 """A syncer that was asked to stop first lets the driver give up its last request (20 s by default)."""
 
+POLL_S = 0.05
+"""How often it is looked whether a syncer has gone."""
+
 _SCRUBBED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_", "SLURM_PROCID", "OMPI_", "PMI_", "CUDA_", "NCCL_",
              "OMP_", "MKL_", "LD_PRELOAD", "PYTHONSTARTUP", "PYTHONPROFILEIMPORTTIME")  # fmt: skip
 """What is meant for the trainer and would cost or confuse the syncer."""
@@ -43,9 +46,13 @@ class Lock:
         self._path = log_dir / LOCK_FILE
         self._descriptor = -1
 
-    def acquire(self) -> bool:
-        """Take the lock. False when another process has it. Raises OSError when the file cannot be made."""
+    def acquire(self, *, replaceable: bool = False) -> bool:
+        """Take the lock. False when another process has it. Raises OSError when the file cannot be made.
+
+        A ``replaceable`` holder states its version, and :func:`take_over` may ask it to go.
+        """
         _survive_nudges()
+        stated = _identity(os.getpid()) + (f"{version()}\n" if replaceable else "")
         descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
@@ -53,7 +60,7 @@ class Lock:
             os.close(descriptor)
             return False
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, _identity(os.getpid()).encode())
+        os.write(descriptor, stated.encode())
         self._descriptor = descriptor
         return True
 
@@ -73,7 +80,7 @@ class Lock:
 
 
 def _identity(pid: int) -> str:
-    """What the lock file says of its holder: a pid alone may be another host's or another boot's."""
+    """The first line of the lock file: a pid alone may be another host's or another boot's."""
     return f"{pid} {start_ticks(pid)} {boot_id()} {host_name()}\n"
 
 
@@ -115,8 +122,25 @@ def stop(log_dir: Path, seconds: float = STOP_SECONDS) -> bool:
     while (pid := holder(log_dir)) is not None and time.monotonic() < deadline:
         if pid != asked and _signal(log_dir, signal.SIGTERM):
             asked = pid
-        time.sleep(0.05)
+        time.sleep(POLL_S)
     return pid is None
+
+
+def take_over(lock: Lock, log_dir: Path) -> bool:
+    """Replace a background syncer of an older version. True when the lock is ours.
+
+    Only the one that states an older version is asked to go, nobody who takes the lock after it: that may be
+    a ``canopy sync --once``, which must get through.
+    """
+    older, theirs = holder(log_dir), running_version(log_dir)
+    if older is None or theirs is None or not is_newer(version(), theirs):
+        return False
+    if not _signal(log_dir, signal.SIGTERM):
+        return False
+    deadline = time.monotonic() + STOP_SECONDS
+    while holder(log_dir) == older and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return lock.acquire(replaceable=True)
 
 
 def nudge(log_dir: Path) -> bool:
@@ -128,7 +152,7 @@ def _signal(log_dir: Path, number: signal.Signals) -> bool:
     """Send a signal to the syncer of a log directory, if it is a process of this machine and of ours."""
     try:
         pid = holder(log_dir)
-        if pid is None or pid <= 0 or (log_dir / LOCK_FILE).read_text() != _identity(pid):
+        if pid is None or pid <= 0 or not (log_dir / LOCK_FILE).read_text().startswith(_identity(pid)):
             return False
         os.kill(pid, number)
     except (OSError, UnicodeDecodeError):
@@ -177,18 +201,23 @@ def ensure_running(log_dir: Path, cwd: Path | None = None, *, replace_older: boo
     """
     if not wanted() or not log_dir.is_dir():
         return False
-    running = holder(log_dir) is not None
-    if running and not (replace_older and is_newer(version(), running_version(log_dir))):
-        nudge(log_dir)
-        return False
+    if holder(log_dir) is not None:
+        theirs = running_version(log_dir) if replace_older else None
+        if theirs is None or not is_newer(version(), theirs):
+            nudge(log_dir)
+            return False
     spawn(log_dir, cwd or Path.cwd())
     return True
 
 
-def running_version(log_dir: Path) -> str:
-    """The version that the last syncer of a log directory stated; "0" when none ever did."""
-    from wal.reading.acks import Acks
-
-    acks = Acks(log_dir)
-    acks.poll()
-    return str(acks.status.get("version", "0"))
+def running_version(log_dir: Path) -> str | None:
+    """The version that the background syncer of a log directory states; None when none runs, or it has yet
+    to."""
+    try:
+        pid = holder(log_dir)
+        said = (log_dir / LOCK_FILE).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if pid is None or not said.startswith(_identity(pid)):
+        return None
+    return said.removeprefix(_identity(pid)).strip() or None

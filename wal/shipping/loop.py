@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     lock = daemon.Lock(options.log_dir)
     try:
-        if not lock.acquire() and not _take_over(lock, options.log_dir):
+        if not lock.acquire(replaceable=True) and not daemon.take_over(lock, options.log_dir):
             return 0
     except OSError as error:  # the directory is gone, or it is not ours to write
         print(f"canopy: {options.log_dir} cannot be synced: {error.strerror}.", file=sys.stderr)
@@ -170,13 +170,6 @@ def main(arguments: list[str] | None = None) -> int:
     if upgraded:
         daemon.spawn(options.log_dir, options.cwd)
     return 0
-
-
-def _take_over(lock: daemon.Lock, log_dir: Path) -> bool:
-    """Replace a running syncer of an older version. True when the lock is ours."""
-    if not daemon.is_newer(daemon.version(), daemon.running_version(log_dir)):
-        return False
-    return daemon.stop(log_dir) and lock.acquire()
 
 
 def _serve(log_dir: Path, cwd: Path, lock: daemon.Lock, *, ends: bool) -> bool:
