@@ -92,7 +92,8 @@ def _speed(row: RunRow, pace: Pace | None) -> list[Item]:
     if pace is None or pace.steps <= 0 or pace.seconds <= 0:
         return []
     speed = pace.steps / pace.seconds
-    items: list[Item] = [(Piece(fmt.number(speed)), Piece(" steps/s", "muted"))]
+    said = fmt.count(round(speed)) if speed >= 1_000 else fmt.number(speed)
+    items: list[Item] = [(Piece(said), Piece(" steps/s", "muted"))]
     if row.state is RunState.RUNNING and row.total_steps and row.total_steps > row.step:
         seconds = (row.total_steps - row.step) / speed
         items.append((Piece("ETA ", "muted"), Piece(fmt.duration(int(min(seconds, 1e9) * _NS)))))

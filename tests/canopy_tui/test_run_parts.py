@@ -109,6 +109,7 @@ def test_speed_and_eta_need_a_step_that_rises() -> None:
     rising = Pace(1, 0, NOW_NS - 21 * SECOND_NS, 500, 200, NOW_NS - SECOND_NS)
     assert "10 steps/s" in says(rising)
     assert "ETA 1 m 40 s" in says(rising)
+    assert "250,000 steps/s" in says(Pace(1, 0, NOW_NS - 2 * SECOND_NS, 500, 500_000, NOW_NS))
     for pace in (None, Pace(1, 5, NOW_NS, 2, 5, NOW_NS + 1), Pace(1, 9, NOW_NS, 2, 5, NOW_NS + 1)):
         assert "steps/s" not in says(pace)
 
