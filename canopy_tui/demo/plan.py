@@ -53,7 +53,7 @@ SHORT = (
     _training(LINEAR, "rate-0.05", f"{_DESCENT} --seed 2 --output-rate 0.05"),
     _training(SPIRALS, "long-candidates", "--seed 2 --candidate-epochs 120 --units 16"),
     _training(LINEAR, "rate-0.21", f"{_DESCENT} --seed 2 --output-rate 0.21 --tags diverged"),
-    _training(SPIRALS, "killed", "--seed 4", Fate.IS_KILLED, at_unit=7),
+    _training(SPIRALS, "out-of-memory", "--seed 4", Fate.IS_KILLED, at_unit=7),
     _training(SPIRALS, "broken", "--seed 6", Fate.FAILS, at_unit=5),
     _training(SPIRALS, "preempted", "--seed 8 --tags resumed", Fate.IS_RESUMED, at_unit=6),
     _training(LINEAR, "rate-0.1", f"{_DESCENT} --seed 2 --output-rate 0.1"),

@@ -131,7 +131,7 @@ def test_the_whole_demo_on_a_terminal(terminal: Demo, scratch: Path) -> None:
     again = pasted(look_again, terminal)
     again.until(lambda lines: len(rows(lines)) == len(LIVE) + len(SHORT), "the runs of before")
     states = {name: line.split()[1] for name, line in rows(again.lines).items()}
-    others = {"broken": "failed", "killed": "crashed"}
+    others = {"broken": "failed", "out-of-memory": "crashed"}
     assert states == dict.fromkeys(states, "done") | others
     again.press("q")
     assert again.wait() == 0
