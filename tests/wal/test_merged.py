@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from uuid import UUID
 
 from helpers.logs import log, log_special, log_topology, make_run, open_journal, write_run
 from helpers.reading import merged_source, wait_for
 from helpers.syncing import connect, drain, ship_what_is_there, target_of
 from helpers.waiting import eventually
 
+from wal.catalog import Catalog
+from wal.link import Target
 from wal.merged import MergedSource
+from wal.reading.reach import Reach
+from wal.reading.shelf import Shelf
 from wal.record import Kind
 from wal.settings import Settings
-from wal.source import Ask, Connection, RunState
+from wal.source import Ask, Connection, RunRow, RunState
 
 CURVE = [1.0 / step for step in range(1, 301)]
 
@@ -43,6 +50,36 @@ def test_without_cassandra_all_is_local(tmp_path: Path) -> None:
     assert series.columns.min.min() == CURVE[-1]
     assert series.columns.edges[0] == 1
     assert series.columns.edges[-1] == 301
+
+
+class Witness(Shelf):
+    """A shelf that notes how it stood with Cassandra when the list came."""
+
+    stood: tuple[bool, Connection] | None = None
+    reach: Reach
+
+    def put_rows(self, origin: str, rows: Mapping[UUID, RunRow], now_ns: int) -> None:
+        self.stood = self.stood or (self.reach.settled.is_set(), self.reach.standing.connection)
+        super().put_rows(origin, rows, now_ns)
+
+
+def test_who_waited_for_cassandra_finds_it_up(tmp_path: Path, keyspace5: Settings) -> None:
+    """Not still starting, as a command would then say that it did not answer."""
+    catalog = Catalog(tmp_path)
+    shelf = Witness(catalog.index)
+    ready = threading.Event()  # the shelf knows whose it is
+
+    def find() -> Target:
+        ready.wait()
+        return target_of(keyspace5)
+
+    shelf.reach = Reach(find, connect, shelf=shelf)
+    ready.set()
+    try:
+        assert eventually(lambda: shelf.stood) == (True, Connection.UP)
+    finally:
+        shelf.reach.close()
+        catalog.close()
 
 
 def test_a_value_changed_by_cql_shows(tmp_path: Path, keyspace: Settings) -> None:

@@ -249,8 +249,9 @@ class Reach:
         self.store = store
         self._rows_at = self._monotonic()
         self._pause_s = max(ROWS_EVERY_S, ROWS_SHARE * (self._rows_at - started))
-        self.settled.set()
         self.heard_ns = self._clock_ns()
+        self._publish(self._now_standing())  # before anybody goes on who waits for it
+        self.settled.set()
         if self._shelf is not None:
             self._shelf.put_rows(self.origin, self.rows, self.heard_ns)
 
