@@ -256,7 +256,11 @@ def _facts(report: StorageReport) -> list[tuple[str, str]]:
     error = report.syncer.last_error
     if error is not None and error.sentence != report.reason:  # else it was said with the verdict
         when = clock(error.at_ns, report.taken_ns)
-        facts.append(("last error", f"{when} · {error.sentence} {error.remedy}"))
+        if error.mended_ns:  # nothing is to be done any more
+            said = f"{error.sentence} Mended {clock(error.mended_ns, report.taken_ns)}."
+        else:
+            said = f"{error.sentence} {error.remedy}"
+        facts.append(("last error", f"{when} · {said}"))
     used = f"{fmt.data_size(report.disk.used_bytes)} used"
     free = report.disk.free_bytes
     facts.append(("disk", used if free is None else f"{used}, {fmt.data_size(free)} free"))

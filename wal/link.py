@@ -151,9 +151,12 @@ class Link:
         self.trouble: Trouble | None = None
         self.fresh = False
         """True from a new connection until the caller took notice."""
+        self.works = False
+        """True since something succeeded, until something fails."""
         self.paused_until = 0.0
         self._look_at = 0.0
         self._failing_since: float | None = None
+        self._unmade = False  # the trouble is that no connection could be made
 
     def tick(self) -> CassandraStore | None:
         """The store, if there is one and it is not to be left alone. Connects when that is due."""
@@ -188,15 +191,24 @@ class Link:
             self.store = self._connect(self.target)
         except Exception as error:  # noqa: BLE001 - every failure of the driver becomes a trouble
             self.failed(classify(error, self.target.endpoint, self.target.settings))
+            self._unmade = True
             return
         self.fresh = True
 
     def succeeded(self) -> None:
         """Something was written: the way is open."""
+        self.works = True
         if self.trouble is not None or self._failing_since is not None:
             self.trouble = None
             self._failing_since = None
             self._backoff.reset()
+
+    def connected(self) -> None:
+        """A new connection holds what is needed. Where nothing waits to be written, only this tells that what
+        kept it from being made is mended; the pauses stay as long as they are until something was written."""
+        self.fresh = False
+        if self.trouble is None or self._unmade or self.trouble.kind == "unreachable":
+            self.trouble, self.works = None, True
 
     def failed(self, trouble: Trouble) -> None:
         """Leave the server alone for a while, as long as the trouble asks for; drop a useless connection."""
@@ -205,7 +217,7 @@ class Link:
         now = self._monotonic()
         if self.trouble is None or self.trouble.kind != trouble.kind:
             log.warning("%s", trouble)
-        self.trouble = trouble
+        self.trouble, self.works, self._unmade = trouble, False, False
         if self._failing_since is None:
             self._failing_since = now
         if self.awaits_tables:
@@ -225,6 +237,7 @@ class Link:
 
     def drop(self) -> None:
         """Give the connection up."""
+        self.works = False
         store, self.store = self.store, None
         if store is not None:
             self._on_lost()

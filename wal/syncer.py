@@ -229,7 +229,7 @@ class Syncer:
         self.state.put_destination(place)
         watch(store, self._shaken.set)
         self.announcer.reconnected()
-        self.link.fresh = False
+        self.link.connected()
         endpoint = self.link.target.endpoint
         log.info("Cassandra connection established: %s", endpoint.label if endpoint else "")
         log.info("Using keyspace: %s", self.settings.keyspace)

@@ -10,6 +10,7 @@ import pytest
 
 from canopy_tui.format import cells
 from canopy_tui.runlines import ascii_pieces
+from canopy_tui.status import clock
 from canopy_tui.storagelines import MAX_PROBLEMS, sentence, storage_page
 from wal.reading.storage import (
     DiskState,
@@ -95,6 +96,15 @@ def test_a_syncer_says_what_it_does_and_when_it_asks_again() -> None:
         storage_page(report(stream(), syncer=nobody), 118, True)
     )
     assert "none has run" in text_of(storage_page(report(syncer=SyncerState()), 118, True))
+
+
+def test_an_error_that_is_mended_says_when_and_advises_nothing() -> None:
+    at_ns = NOW_NS - 7200 * 10**9
+    error = LastError(at_ns, "Cassandra at db:9042 does not answer.", "Start it: x", at_ns + 60 * 10**9)
+    page = text_of(storage_page(report(stream(), syncer=SyncerState(last_error=error)), 118, True))
+    said, mended = clock(at_ns, NOW_NS), clock(error.mended_ns, NOW_NS)
+    assert f"last error {said} · Cassandra at db:9042 does not answer. Mended {mended}." in page
+    assert "Start it" not in page
 
 
 def test_streams_that_stay_here_are_said() -> None:

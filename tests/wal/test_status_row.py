@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from helpers.logs import Ticking, log, open_journal
+from faults.proxy import Mode, proxied
+from helpers.logs import Ticking, log, open_journal, write_run
 from helpers.syncing import make_syncer, step_until
 from helpers.waiting import wait_until
 
@@ -15,6 +19,7 @@ from wal.reading.acks import Acks
 from wal.segments.liveness import durable_seq
 from wal.settings import Settings
 from wal.source import Connection
+from wal.syncer import Outcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +58,54 @@ def test_the_row_names_the_streams_on_their_way_and_the_last_error(tmp_path: Pat
     again.close()
     journal.close()
     assert row["streams"] == {str(journal.stream_id): {"lane": "backlog", "rate": 0.0}}
+
+
+def test_an_error_is_mended_when_the_node_answers_again_also_with_nothing_to_write(
+    tmp_path: Path, keyspace5: Settings
+) -> None:
+    """Also by a syncer that comes later and has nothing to ship: being connected is all that it can tell."""
+    clock, slept_s = Ticking(), 0.0
+
+    def monotonic() -> float:
+        return time.monotonic() + slept_s
+
+    def rests(_: Outcome) -> bool:
+        nonlocal slept_s
+        slept_s += 1.0  # the next syncer sends again what is not certain yet
+        return not syncer.backlog.streams
+
+    with proxied(("127.0.0.1", keyspace5.port)) as proxy:
+        settings = replace(keyspace5, port=proxy.port)
+        proxy.switch(Mode.REFUSE)
+        write_run(tmp_path, [{"loss": 1.0}] * 5)
+        syncer = make_syncer(tmp_path, settings, clock_ns=clock, monotonic=monotonic)
+        step_until(syncer, lambda outcome: outcome.connection is Connection.OFFLINE)
+        began_ns = clock.now_ns
+        assert error_of(tmp_path)["mended_ns"] == 0
+        clock.tick(60.0)
+        proxy.switch(Mode.FORWARD)
+        step_until(syncer, lambda outcome: outcome.drained and bool(error_of(tmp_path)["mended_ns"]))
+        mended = error_of(tmp_path)
+        assert (mended["at_ns"], mended["mended_ns"]) == (began_ns, clock.now_ns)
+        step_until(syncer, rests)
+        syncer.close()
+
+        proxy.switch(Mode.REFUSE)
+        syncer = make_syncer(tmp_path, settings, clock_ns=clock)
+        step_until(syncer, lambda outcome: outcome.connection is Connection.OFFLINE)
+        again_ns = clock.now_ns
+        clock.tick(60.0)
+        proxy.switch(Mode.FORWARD)
+        step_until(syncer, lambda outcome: outcome.connection is Connection.UP)
+        syncer.close()
+    mended = error_of(tmp_path)
+    assert (mended["at_ns"], mended["mended_ns"]) == (again_ns, clock.now_ns)
+
+
+def error_of(log_dir: Path) -> dict[str, Any]:
+    error = written(log_dir)["last_error"]
+    assert isinstance(error, dict)
+    return error
 
 
 def test_how_long_it_is_offline_outlives_the_syncer(tmp_path: Path) -> None:

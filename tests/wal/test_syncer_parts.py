@@ -498,6 +498,27 @@ def test_an_unreachable_server_is_asked_with_backoff() -> None:
     assert calls == ["connect"] * 3
 
 
+def test_a_connection_mends_what_kept_it_from_being_made_and_nothing_else() -> None:
+    from wal.cassandra.trouble import StoreError
+
+    monotonic = Monotonic()
+    wrong = StoreError(trouble("stop", "authentication"))
+    link, _ = make_link(monotonic, [wrong, "ok", "ok"], [Target(EXPLICIT, resolve(EXPLICIT, {}))])
+    for seconds in (0, PROBE_S):
+        monotonic.now += seconds
+        link.tick()
+    assert (link.fresh, link.works) == (True, False)
+    link.connected()
+    assert (link.connection, link.works) == (Connection.UP, True)
+    link.failed(trouble("stop", "permission"))
+    monotonic.now += PROBE_S
+    link.tick()
+    link.connected()
+    assert (link.connection, link.works) == (Connection.TROUBLE, False)  # only a write can tell
+    link.succeeded()
+    assert (link.connection, link.works) == (Connection.UP, True)
+
+
 def test_a_stop_is_probed_once_a_minute_and_at_once_when_the_settings_change() -> None:
     from wal.cassandra.trouble import StoreError
 

@@ -86,11 +86,13 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """What went wrong last, mended since or not: one sentence and what to do."""
+    """What went wrong last: one sentence and what to do. ``mended_ns`` is when the syncer got on again, 0
+    while it has not."""
 
     at_ns: int
     sentence: str
     remedy: str
+    mended_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

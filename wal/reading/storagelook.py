@@ -269,7 +269,9 @@ def _last_error(said: object) -> LastError | None:
     if not isinstance(said, dict):
         return None
     row: Mapping[str, object] = said  # pyright: ignore[reportUnknownVariableType]
-    return LastError(_whole(row, "at_ns"), _text(row, "sentence"), _text(row, "remedy"))
+    return LastError(
+        _whole(row, "at_ns"), _text(row, "sentence"), _text(row, "remedy"), _whole(row, "mended_ns")
+    )
 
 
 def _on_the_way(status: Mapping[str, object], stream_id: UUID) -> tuple[str, float]:

@@ -143,12 +143,15 @@ class StatusWriter:
         }
 
     def _note_error(self, link: Link) -> None:
-        """Keep what went wrong, and since when, beyond the time that it is mended."""
+        """Keep what went wrong, since when, and when it was seen to be mended: as soon as this syncer gets on
+        with a Cassandra again, be it another one than the error was about."""
         trouble, known = link.trouble, self._last_error
-        if trouble is not None:
+        if trouble is not None and not link.awaits_tables:  # these come by themselves
             said = {"sentence": trouble.sentence, "remedy": trouble.remedy}
             if not (self._error_goes_on and isinstance(known, dict) and known.items() >= said.items()):
-                self._last_error = {**said, "at_ns": self._clock_ns()}
+                self._last_error = {**said, "at_ns": self._clock_ns(), "mended_ns": 0}
+        elif link.works and isinstance(known, dict) and not known.get("mended_ns"):
+            self._last_error = {**known, "mended_ns": self._clock_ns()}
         self._error_goes_on = trouble is not None
 
     def _rate(self, now: float, stored: int) -> float:
