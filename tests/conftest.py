@@ -20,6 +20,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from helpers.certificates import Certificate
+
     from wal.cassandra.server import Node
     from wal.settings import Settings
 
@@ -94,11 +96,21 @@ def cassandra41() -> Iterator[Node]:
 
 
 @pytest.fixture(scope="session")
-def cassandra_login() -> Iterator[Node]:
-    """A Cassandra 5.0 that asks for a login; it knows the user "cassandra" with the password "cassandra"."""
+def certificate() -> Certificate:
+    """What ``cassandra_login`` shows who speaks TLS with it: good for localhost, not for 127.0.0.1."""
+    from helpers.certificates import make_certificate
+
+    return make_certificate(_scratch, "localhost")
+
+
+@pytest.fixture(scope="session")
+def cassandra_login(certificate: Certificate) -> Iterator[Node]:
+    """A Cassandra 5.0 that asks for a login; it knows the user "cassandra" with the password "cassandra". It
+    speaks TLS with those who want it."""
     from helpers.nodes import running_node
 
-    with running_node(_scratch / "node-login", authenticator="PasswordAuthenticator") as node:
+    options = {"authenticator": "PasswordAuthenticator", "overrides": certificate.overrides}
+    with running_node(_scratch / "node-login", **options) as node:
         yield node
 
 

@@ -140,6 +140,11 @@ TABLE: list[tuple[BaseException, Action, str, str]] = [
     (no_host(pool.NoConnectionsAvailable()), Action.RETRY, "overloaded", "Too many requests"),
     (connection.ConnectionBusy("busy"), Action.RETRY, "overloaded", "Too many requests"),
     (no_host(ssl.SSLError("WRONG_VERSION_NUMBER")), Action.STOP, "tls", "do not agree on TLS"),
+    (no_host(PermissionError(1, "Tried connecting to [...]. Last error: [SSL: CERTIFICATE_VERIFY_FAILED] "
+                             "certificate verify failed: self-signed certificate (_ssl.c:1006)")),
+     Action.STOP, "tls", "on TLS (certificate verify failed: self-signed certificate)."),
+    (no_host(OSError(8, "Last error: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred (_ssl.c:1006)")),
+     Action.RETRY, "unreachable", "EOF occurred"),
     (no_host(connection.ProtocolError("version 72")), Action.STOP, "protocol", "did not speak CQL"),
     (no_host(KeyError(80)), Action.STOP, "protocol", "did not speak CQL"),
     (cassandra.Unauthorized('code=2100 message="User ada has no MODIFY permission on <x>"'), Action.STOP,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +38,7 @@ except DependencyException as error:  # Python 3.12+ without the compiled event 
         "with libev's headers present."
     ) from error
 
+from wal.cassandra.tls import client_context, named_contact_points
 from wal.cassandra.trouble import Action, StoreError, Trouble, classify, unreachable, wrong_data_centre
 
 READ_TIMEOUT_S: Final = 2.0
@@ -291,7 +291,8 @@ def _options(endpoint: Endpoint, settings: Settings) -> dict[str, Any]:
     options["contact_points"] = list(endpoint.contact_points)
     options["port"] = endpoint.port
     if settings.tls.enabled:
-        options["ssl_context"] = _tls_context(settings)
+        options["ssl_context"] = client_context(settings.tls)
+        options["contact_points"] = list(named_contact_points(endpoint.contact_points, endpoint.port))
     return options
 
 
@@ -317,20 +318,6 @@ def _socket_options() -> list[tuple[int, int, int]]:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_PEER_MS))
     return options
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext:
-    tls = settings.tls
-    try:
-        context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
-        context.check_hostname = tls.check_hostname
-        if tls.cert_file is not None:
-            context.load_cert_chain(str(tls.cert_file), str(tls.key_file) if tls.key_file else None)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        sentence = f"The TLS files of the settings cannot be used ({error})."
-        trouble = Trouble(Action.STOP, "tls", sentence, "Check ca_file, cert_file and key_file.")
-        raise StoreError(trouble) from error
-    return context
 
 
 def accepts_connections(endpoint: Endpoint, timeout: float = 1.0) -> bool:

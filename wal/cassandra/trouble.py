@@ -166,9 +166,16 @@ def keyspace_missing(endpoint: Endpoint | None, keyspace: str) -> Trouble:
 
 
 def _from_socket(error: BaseException, context: _Context) -> Trouble:
-    if isinstance(error, ssl.SSLError):
-        sentence = f"{context.where} and this side do not agree on TLS ({_one_line(error)})."
-        return Trouble(Action.STOP, "tls", sentence, "Check the ssl section of the settings.")
+    # The driver makes an OSError of whatever fails on the socket; what it was stands in its text. An end in
+    # the middle of a handshake is a node that goes, not one that disagrees.
+    tls = re.search(r"\[SSL: (?!UNEXPECTED_EOF)\w+\] (.*?)(?: \(_ssl\.c|$)", str(error))
+    if tls is not None or (isinstance(error, ssl.SSLError) and "EOF" not in str(error)):
+        said = _one_line(tls[1] if tls is not None else error)
+        sentence = f"{context.where} and this side do not agree on TLS ({said})."
+        remedy = "Check the ssl section of the settings."
+        if "certificate is not valid for" in str(error):  # a name or an address: contact_points says which
+            remedy = "Write contact_points as the certificate has it, or set ssl.check_hostname to false."
+        return Trouble(Action.STOP, "tls", sentence, remedy)
     reason = "connection refused" if isinstance(error, ConnectionRefusedError) else str(error)
     if isinstance(error, OSError) and "refused" in str(error).lower():
         reason = "connection refused"
