@@ -6,7 +6,6 @@ Each oracle takes what was logged and the scan, and says in lines what is wrong:
 
 from __future__ import annotations
 
-import struct
 from calendar import timegm
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import WhiteListRoundRobinPolicy
 from helpers.streampages import recomputed
 
+from faults.records import content
 from faults.truth import Key, Truth
 
 KIND_LOG = 1
@@ -143,16 +143,9 @@ def changed(truths: Sequence[Truth], scan: Scan) -> list[str]:
         for truth in truths
         for key, logged in truth.records()
         for row in scan.rows.get(key, ())
-        if _content(row.step, row.ts, row.values or {}, row.texts or {})
-        != _content(logged.step, logged.ts, logged.values, logged.texts)
+        if content(row.step, row.ts, row.values or {}, row.texts or {}) != logged.content
         or row.kind != KIND_LOG
     ]
-
-
-def _content(
-    step: int, ts: int, values: Mapping[str, float], texts: Mapping[str, str]
-) -> tuple[int, int, dict[str, bytes], dict[str, str]]:
-    return step, ts, {name: struct.pack(">d", value) for name, value in values.items()}, dict(texts)
 
 
 def misstamped(truths: Sequence[Truth], scan: Scan) -> list[str]:

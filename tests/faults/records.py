@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 HOUR_NS = 3600 * 1_000_000_000
@@ -37,6 +38,17 @@ class Logged(NamedTuple):
     @property
     def texts(self) -> dict[str, str]:
         return {name: value for name, value in self.data.items() if isinstance(value, str)}
+
+    @property
+    def content(self) -> tuple[int, int, dict[str, bytes], dict[str, str]]:
+        return content(self.step, self.ts, self.values, self.texts)
+
+
+def content(
+    step: int, ts: int, values: Mapping[str, float], texts: Mapping[str, str]
+) -> tuple[int, int, dict[str, bytes], dict[str, str]]:
+    """What is compared of a record: its numbers by their bits."""
+    return step, ts, {name: struct.pack(">d", value) for name, value in values.items()}, dict(texts)
 
 
 def record(seed: int, seq: int) -> Logged:

@@ -12,6 +12,8 @@ import fcntl
 import os
 import struct
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -126,12 +128,30 @@ def hold_wal_index(shm: Path) -> int:
     such locks; where there are none, nothing is held. Raises OSError when the file cannot be made.
     """
     descriptor = open_private(shm, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    _set_deadman(descriptor, fcntl.F_RDLCK)
+    return descriptor
+
+
+@contextmanager
+def wal_index_let_go(descriptor: int) -> Generator[None]:
+    """Without the lock of :func:`hold_wal_index` for a moment.
+
+    SQLite 3.51 and later look whether anybody else holds that byte before they leave WAL mode, and take our
+    lock for another process' (``unixIsSharingShmNode`` in os_unix.c): "database is locked", for ever.
+    """
+    _set_deadman(descriptor, fcntl.F_UNLCK)
+    try:
+        yield
+    finally:
+        _set_deadman(descriptor, fcntl.F_RDLCK)
+
+
+def _set_deadman(descriptor: int, kind: int) -> None:
     if hasattr(fcntl, "F_OFD_SETLK"):
         try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _pack_flock(fcntl.F_RDLCK, _DEADMAN_BYTE))
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _pack_flock(kind, _DEADMAN_BYTE))
         except OSError:  # a file system without them
             pass
-    return descriptor
 
 
 def _pack_flock(kind: int, byte: int = 0) -> bytes:

@@ -10,13 +10,13 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from wal.paths import make_private_file
 from wal.record import FORMAT
-from wal.segments.liveness import hold_wal_index
+from wal.segments.liveness import hold_wal_index, wal_index_let_go
 from wal.segments.locks import leak
 from wal.segments.meta import (
     End,
@@ -39,6 +39,9 @@ PAGE_BYTES = 1024
 OPEN_TIMEOUT_SECONDS = 2.0
 BUSY_TIMEOUT_MS = 100
 """Nobody else writes a segment, so a commit never waits; should anything hold it, training must not."""
+
+FIRST_TO_LOOK_FOR_SHARERS = (3, 51)
+"""The SQLite that refuses to leave WAL mode while our own lock is on the ``-shm``."""
 
 INSERT = "INSERT INTO record(seq, kind, keyset, step, ts, body) VALUES (?, ?, ?, ?, ?, ?)"
 _SET_META = "INSERT OR REPLACE INTO meta(k, v) VALUES (?, ?)"
@@ -65,6 +68,7 @@ class OpenSegment:
         # database file and the -shm, closing a descriptor drops SQLite's locks.
         self.wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         self._wal_index = wal_index
+        self._looks_for_sharers = _version(connection) >= FIRST_TO_LOOK_FOR_SHARERS
         self._inode = os.stat(path).st_ino
 
     @classmethod
@@ -161,7 +165,9 @@ class OpenSegment:
         lies in one sector of one page, so it is written whole or not at all.
         """
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        mode = self.execute("PRAGMA journal_mode = MEMORY").fetchone()[0]
+        # Older ones leave while it is held, so there is no moment in which a reader could empty the -shm.
+        with wal_index_let_go(self._wal_index) if self._looks_for_sharers else nullcontext():
+            mode = self.execute("PRAGMA journal_mode = MEMORY").fetchone()[0]
         if mode != "memory":
             return False
         self.close()
@@ -195,6 +201,12 @@ class OpenSegment:
             self.execute = _abandoned
             leak(self.connection)
             leak(self._cursor)
+
+
+def _version(connection: sqlite3.Connection) -> tuple[int, ...]:
+    """Of the SQLite behind a connection: it need not be the one that this process' ``sqlite3`` brings."""
+    text: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
+    return tuple(map(int, text.split(".")))
 
 
 def _abandoned(*_: object) -> Any:
