@@ -158,14 +158,18 @@ class Link:
         self._failing_since: float | None = None
         self._unmade = False  # the trouble is that no connection could be made
 
-    def tick(self) -> CassandraStore | None:
-        """The store, if there is one and it is not to be left alone. Connects when that is due."""
+    def look(self) -> Target:
+        """Where Cassandra is now. Never waits for it."""
         now = self._monotonic()
         if now >= self._look_at or self.target is None:
             self._look_at = now + LOOK_S
             self._retarget(self._find())
         assert self.target is not None
-        if self.target.endpoint is None or now < self.paused_until:
+        return self.target
+
+    def tick(self) -> CassandraStore | None:
+        """The store, if there is one and it is not to be left alone. Connects when that is due."""
+        if self.look().endpoint is None or self._monotonic() < self.paused_until:
             return None
         if self.store is None:
             self._make()

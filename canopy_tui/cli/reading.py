@@ -71,9 +71,15 @@ def _wait_for_cassandra(source: MergedSource, endpoint: Endpoint) -> None:
         said = f"Cassandra {endpoint.label} did not answer{why}"
     click.echo(f"canopy: {said}", err=True)
     click.echo("canopy: what follows is what this machine has.", err=True)
+    _tell_of_pruned()
+
+
+def _tell_of_pruned(how: str = "") -> None:
+    """Say how many runs there would be with a Cassandra."""
     pruned = _pruned_runs()
     if pruned:
-        click.echo(f"canopy: {plural(pruned, 'run')} pruned here can be read from Cassandra only.", err=True)
+        said = f"canopy: {plural(pruned, 'run')} pruned here can be read from Cassandra only"
+        click.echo(f"{said}{how and ': '}{how or '.'}", err=True)
 
 
 def _pruned_runs() -> int:
@@ -88,3 +94,6 @@ def _pruned_runs() -> int:
 def _warn(target: Target) -> None:
     if target.connection is Connection.TROUBLE:
         click.echo(f"canopy: {target.detail} Only this machine's runs are read.", err=True)
+        _tell_of_pruned()
+    else:
+        _tell_of_pruned(f"{target.detail}. {target.remedy}" if target.detail else "")

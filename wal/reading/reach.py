@@ -205,12 +205,12 @@ class Reach:
             self._tried_at = now
             self._link.paused_until = 0.0
         try:
+            self._recall(self._link.look())  # before a connection is tried, which may take its time
             store = self._link.tick()
         except Exception as error:  # noqa: BLE001 - a damaged settings file or record must not end the thread
             self._publish(Standing(Connection.TROUBLE, f"Cassandra cannot be looked for: {error}"))
             self.settled.set()
             return
-        self._recall()
         if store is None:
             self.store = None
         elif self.store is None or now - self._rows_at >= self._pause(now):
@@ -219,10 +219,9 @@ class Reach:
         if self._link.target is not None and (self._link.target.endpoint is None or self._link.trouble):
             self.settled.set()
 
-    def _recall(self) -> None:
+    def _recall(self, target: Target) -> None:
         """Until Cassandra says something: what it said the last time, maybe to another process."""
-        target = self._link.target
-        if target is None or target.endpoint is None:
+        if target.endpoint is None:
             return
         origin = f"{target.endpoint.label}/{target.settings.keyspace}"
         if origin == self.origin:
