@@ -11,9 +11,15 @@ import click
 from canopy_tui.format import clean, count, data_size, plural
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
+
     from wal.shipping.pruning import Candidate
 
 DAY_S = 86_400.0
+
+EXIT_KEPT = 1
+"""The run that was named has to be kept."""
 
 
 @click.command()
@@ -24,7 +30,8 @@ DAY_S = 86_400.0
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would go and what is kept, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run, a line each.")
-def command(run: str | None, days: float, dry_run: bool, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, run: str | None, days: float, dry_run: bool, as_json: bool) -> None:
     """Take runs off this machine that Cassandra provably has.
 
     A run goes as a whole: its segments are acknowledged, read back and verified, its pages delivered, and
@@ -32,30 +39,55 @@ def command(run: str | None, days: float, dry_run: bool, as_json: bool) -> None:
     refused, what was changed there and what is not delivered is kept; without a Cassandra everything is.
 
     The syncer does this by itself with prune_after_days in the settings.
+
+    Ends with 1 when the RUN that is named has to be kept, and for any error.
     """
     from canopy_tui.cli.pick import pick_run
     from canopy_tui.cli.proving import all_runs, delivering
+    from canopy_tui.cli.shipping import settle
     from wal.shipping.clearing import clear
+    from wal.shipping.pruning import plan
 
+    now_ns, age_s = time.time_ns(), days * DAY_S
     with delivering() as delivery:
         only = {pick_run(all_runs(delivery), run).run_id} if run is not None else None
-        found = clear(delivery, time.time_ns(), days * DAY_S, only=only, dry_run=dry_run)
+        if not dry_run and any(one.settling for one, _ in plan(delivery.log_dir, now_ns, age_s, only)):
+            settle(delivery.log_dir)
+        found = clear(delivery, now_ns, age_s, only=only, dry_run=dry_run)
     for candidate in found:
         if as_json:
             click.echo(json.dumps(_as_dict(candidate), ensure_ascii=False))
         else:
-            click.echo(_line(candidate))
+            click.echo(_line(candidate, "would go" if dry_run else "pruned"))
+    if run is not None and only is not None and not found:
+        _say_why_not(delivery.log_dir, run, only)
     gone = [candidate for candidate in found if not candidate.kept]
     if not as_json:
         size, verb = data_size(sum(one.size for one in gone)), "would go" if dry_run else "went"
         click.echo(f"{plural(len(gone), 'run')} {verb} ({size}), {len(found) - len(gone)} kept.")
+    ctx.exit(EXIT_KEPT if run is not None and len(gone) < len(found) else 0)
 
 
-def _line(candidate: Candidate) -> str:
+def _say_why_not(log_dir: Path, run: str, only: set[UUID]) -> None:
+    """A run of which there is nothing to prune here. Raises click's error unless that was done already."""
+    from wal.segments.segment import stream_dirs
+    from wal.shipping.ledger import read_ledger
+    from wal.shipping.pruning import UNDELIVERED
+
+    name = clean(run, 60)
+    if only & read_ledger(log_dir).pruned.keys():
+        click.echo(f"'{name}' was pruned from this machine already.", err=True)
+    elif any(of_run in only for of_run, _, _ in stream_dirs(log_dir)):
+        raise click.ClickException(f"'{name}' is kept: {UNDELIVERED}.")
+    else:
+        raise click.ClickException(f"'{name}' was logged on another machine: that one can prune it.")
+
+
+def _line(candidate: Candidate, verb: str) -> str:
     name = f"{clean(candidate.name or str(candidate.run_id))}  {candidate.run_id.hex[-6:]}"
     if candidate.kept:
-        return f"kept    {name}: {clean(candidate.kept, 1000)}"
-    return f"pruned  {name}: {count(candidate.records)} records, {data_size(candidate.size)}"
+        return f"{'kept':<8}  {name}: {clean(candidate.kept, 1000)}"
+    return f"{verb:<8}  {name}: {count(candidate.records)} records, {data_size(candidate.size)}"
 
 
 def _as_dict(candidate: Candidate) -> dict[str, object]:

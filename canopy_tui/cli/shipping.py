@@ -73,6 +73,25 @@ def ship_once(directory: Path) -> int:
     return code
 
 
+def settle(directory: Path) -> None:
+    """Where no syncer runs, be one until what was delivered is certain: for a minute nothing is lost.
+
+    A ``canopy sync --once`` ends before that, and the next one sends its last minute again.
+    """
+    from wal.shipping import daemon
+
+    lock = daemon.Lock(directory)
+    if not _acquired(lock, directory):
+        return  # the syncer in the background sees to it by itself
+    click.echo("Waiting a minute, to be certain of what was delivered last …", err=True)
+    try:
+        _run(
+            _make_syncer(directory), lambda syncer: not any(s.ended for s in syncer.backlog.streams.values())
+        )
+    finally:
+        lock.release()
+
+
 def _acquired(lock: object, directory: Path) -> bool:
     try:
         return lock.acquire()  # type: ignore[attr-defined]
@@ -90,6 +109,12 @@ def _make_syncer(directory: Path) -> Syncer:
 
 
 def _ship(syncer: Syncer) -> int:
+    began = time.monotonic()
+    return _conclude(syncer, _run(syncer), time.monotonic() - began)
+
+
+def _run(syncer: Syncer, settled: Callable[[Syncer], bool] = lambda _: True) -> Outcome:
+    """Ship until everything is there and ``settled``, or there is no hope."""
     from wal.shipping.loop import run
 
     stop = threading.Event()
@@ -100,15 +125,14 @@ def _ship(syncer: Syncer) -> int:
         elapsed = time.monotonic() - began
         detail = syncer.link.trouble.sentence if syncer.link.trouble else ""
         progress.show(outcome.waiting + outcome.again, syncer.stored / elapsed if elapsed else 0.0, detail)
-        return outcome.drained or hope.is_over(outcome)
+        return (outcome.drained and settled(syncer)) or hope.is_over(outcome)
 
     try:
         with _signals(syncer, stop):
-            outcome = run(syncer, finished, stop=stop)
+            return run(syncer, finished, stop=stop)
     finally:
         progress.clear()
         syncer.close()
-    return _conclude(syncer, outcome, time.monotonic() - began)
 
 
 class _Hope:

@@ -45,7 +45,7 @@ def command(ctx: click.Context, run: str | None, everything: bool, as_json: bool
             name = name_of(names, proof.run_id)
             if as_json:
                 click.echo(json.dumps(as_dict(proof, name), ensure_ascii=False))
-            elif not everything or proof.faults or proof.open or proof.rejected:
+            else:
                 for line in run_lines(proof, name):
                     click.echo(line)
     if not as_json:

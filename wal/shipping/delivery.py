@@ -135,8 +135,12 @@ class Delivery:
             raise CannotResend("The run was deleted in Cassandra: it is not sent again.")
         streams = [stream for of_run, stream, _ in stream_dirs(self.log_dir) if of_run == run_id]
         if not streams:
+            if run_id in read_ledger(self.log_dir).pruned:
+                raise CannotResend(
+                    "The run was pruned from this machine once it was verified: the log is gone."
+                )
             raise CannotResend(
-                f"{self.log_dir} has nothing of this run: it was logged on another machine, or pruned here."
+                f"{self.log_dir} has nothing of this run: the machine that logged it can send it again."
             )
         return streams
 

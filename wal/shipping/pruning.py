@@ -29,8 +29,15 @@ TRASH = "trash"
 LEAST_AGE_S = 3600.0
 """A node acknowledges before its commit log is on disk: what is younger is kept, whatever is asked for."""
 
-VERIFIED_FOR_S = 24 * 3600.0
+DAY_S = 86_400.0
+
+VERIFIED_FOR_S = DAY_S
 """A proof older than this is made again before anything is unlinked."""
+
+UNDELIVERED = "it is not delivered yet: canopy sync --once delivers it"
+UNCERTAIN = "it was delivered just now, and its nodes may not have it on disk yet"
+UNPAGED = "its pages were delivered just now, or not yet"
+"""Why a run is kept."""
 
 _OURS = re.compile(r"(\d{6}\.db|pages\.db)(-wal|-shm|-journal)?")
 
@@ -50,12 +57,14 @@ class PrunableStream:
 
 @dataclass(slots=True)
 class Candidate:
-    """A run that may go: old enough, delivered to its end. ``kept`` says in a sentence why it may not."""
+    """A run that may go: old enough, delivered to its end. ``kept`` says in a sentence why it may not;
+    ``settling``: because a syncer has yet to see for a minute that its nodes keep what they acknowledged."""
 
     run_id: UUID
     project: str = ""
     name: str = ""
     kept: str = ""
+    settling: bool = False
     streams: list[PrunableStream] = field(default_factory=list[PrunableStream])
 
     @property
@@ -87,8 +96,8 @@ class Pruner:
     # -- what may go ---------------------------------------------------------------------------------
 
     def candidates(self, age_s: float, only: Set[UUID] | None = None) -> Iterator[Candidate]:
-        """The runs (or those of ``only``) that nothing was logged to for ``age_s`` (an hour at least), oldest
-        first, those that have to be kept with the reason. Younger ones are left out."""
+        """The runs that nothing was logged to for ``age_s`` (an hour at least), oldest first, those that have
+        to be kept with the reason. Younger ones are left out, but for those of ``only``."""
         runs: dict[UUID, list[tuple[UUID, Path]]] = {}
         for run_id, stream_id, directory in stream_dirs(self._log_dir):
             if only is None or run_id in only:
@@ -96,6 +105,8 @@ class Pruner:
         for run_id in sorted(runs, key=lambda run_id: run_id.int):
             if self._is_older(runs[run_id], max(age_s, LEAST_AGE_S)):
                 yield self._candidate(run_id, runs[run_id])
+            elif only is not None:
+                yield Candidate(run_id, *_names(runs[run_id]), kept=_too_young(age_s))
 
     def _is_older(self, streams: list[tuple[UUID, Path]], age_s: float) -> bool:
         try:
@@ -105,7 +116,7 @@ class Pruner:
         return bool(times) and self._now_ns - max(times) >= age_s * 1e9
 
     def _candidate(self, run_id: UUID, streams: list[tuple[UUID, Path]]) -> Candidate:
-        found = Candidate(run_id)
+        found = Candidate(run_id, *_names(streams))
         for stream_id, directory in streams:
             try:
                 self._look(found, stream_id, directory)
@@ -113,6 +124,7 @@ class Pruner:
                 found.kept = str(error)
             if found.kept:
                 break
+        found.settling = found.kept in (UNCERTAIN, UNPAGED)
         return found
 
     def _look(self, found: Candidate, stream_id: UUID, directory: Path) -> None:
@@ -133,10 +145,12 @@ class Pruner:
         known, paging = self._streams.get(stream_id), self._paging.get(stream_id)
         if stream_id in self._rejected:
             return "the server refused records of it: canopy rejected list names them"
-        if known is None or not known.end_shipped or stream_id in self._doubtful:
-            return "it is not delivered yet"
+        if known is None or not known.end_shipped:
+            return UNDELIVERED
+        if stream_id in self._doubtful:
+            return UNCERTAIN
         if paging is None or not paging.shipped:
-            return "its pages are not delivered yet"
+            return UNPAGED
         return ""
 
     def _segments(self, found: Candidate, stream_id: UUID, directory: Path) -> PrunableStream | None:
@@ -157,17 +171,16 @@ class Pruner:
                 return None
             cursor = cursors.get(one.number)
             if last >= one.first_seq and (cursor is None or cursor.acked < last or not cursor.stated):
-                found.kept = "it is not delivered yet"
+                found.kept = UNDELIVERED
                 return None
             segments.append((one.number, one.first_seq, last))
         newest = max((last for _, _, last in segments), default=0)
         if meta is None or (meta.end is None and _may_be_alive(meta.stream)):
             found.kept = "its writer may still live"
         elif self._paging[stream_id].built_seq < newest:
-            found.kept = "its pages are not delivered yet"
+            found.kept = UNPAGED
         if meta is None or found.kept:
             return None
-        found.project, found.name = meta.run.project, meta.run.name
         size = sum(entry.stat().st_size for entry in directory.iterdir())
         return PrunableStream(stream_id, directory, newest, size, tuple(segments))
 
@@ -246,6 +259,25 @@ def plan(
         return [(found, pruner.is_verified(found)) for found in pruner.candidates(age_s, only)]
     finally:
         state.close()
+
+
+def _names(streams: list[tuple[UUID, Path]]) -> tuple[str, str]:
+    """Project and name of a run, empty where no segment of it can be read."""
+    for _, directory in streams:
+        for path in journal.segment_paths(directory):
+            try:
+                meta = journal.read_meta(path)
+            except UNREADABLE:
+                continue
+            if meta is not None:
+                return meta.run.project, meta.run.name
+    return "", ""
+
+
+def _too_young(age_s: float) -> str:
+    if age_s <= LEAST_AGE_S:
+        return "something was logged to it within the last hour"
+    return f"something was logged to it within the last {age_s / DAY_S:g} days"
 
 
 def _sealed_at(path: Path, meta: journal.SegmentMeta, closing: Closing | None) -> int | None:

@@ -288,12 +288,15 @@ class StreamVerifier:
         if self._expected.ended or not added:
             return
         path = self._expected.parts[-1].path if self._expected.parts else None
+        known = self._expected.last_seq
         if path is None:  # another machine's: it has not stated them yet
             newest = max(last for _, last in added)
+            for first, last in added:
+                self._proof.unstated.add(max(first, known + 1), last)
         else:
-            directory = path.parent
-            newest = max((journal.last_seq(path) for path in journal.segment_paths(directory)), default=0)
-        added.remove(self._expected.last_seq + 1, newest)
+            paths = journal.segment_paths(path.parent)
+            newest = max((journal.last_seq(path) for path in paths), default=0)
+        added.remove(known + 1, newest)
 
     def _check_pages(self) -> None:
         """The top pages of a stream that is whole and wholly paged hold as many points as its rows."""
