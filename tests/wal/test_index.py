@@ -185,7 +185,7 @@ def test_a_run_that_ran_is_stale_when_nobody_has_heard_of_it_for_long(tmp_path: 
     body = (
         '{"project": "p", "name": "n", "host": "h", "started_ns": 1, "ended_ns": null, "last_ts_ns": 2,'
         ' "step": 3, "records": 4, "tags": ["a"], "notes": "", "group": "", "job_type": "",'
-        ' "total_steps": null, "streams": 1, "unshipped": 0, "state": "running", "metrics": {},'
+        ' "total_steps": null, "streams": 1, "unshipped": 0, "state": "running", "metrics": [],'
         ' "revision": null}'
     )
 
@@ -213,7 +213,7 @@ def test_curves_of_the_list_lie_in_the_index_alone(tmp_path: Path) -> None:
     rows: dict[UUID, RunRow] = {}
     for at in range(1, 21):
         row = run_row(f"run-{at}", run_id=UUID(int=at), shipped=True)
-        metrics = ListedMetrics.of(at, ["loss"], {"loss": "min"}, {"loss": packed})
+        metrics = ListedMetrics.of(row.run_id, at, ["loss"], {"loss": "min"}, {"loss": packed})
         rows[row.run_id] = replace(row, metrics=metrics)
     index = IndexFile(tmp_path)
     shelf = Shelf(index)
@@ -233,9 +233,10 @@ def test_curves_of_the_list_lie_in_the_index_alone(tmp_path: Path) -> None:
 
 
 def test_curves_that_the_index_has_lost_are_read_anew(tmp_path: Path) -> None:
-    listed = ListedMetrics.of(7, ["loss"], {}, {"loss": MetricSummary().pack()})
     index = IndexFile(tmp_path)
-    row = replace(run_row(shipped=True), metrics=listed)
+    row = run_row(shipped=True)
+    listed = ListedMetrics.of(row.run_id, 7, ["loss"], {}, {"loss": MetricSummary().pack()})
+    row = replace(row, metrics=listed)
     Shelf(index).put_rows("there", {row.run_id: row}, 1_000)
     (tmp_path / "index.db").unlink()
     assert listed.revision == 7

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from wal.cassandra.session import Session
@@ -33,12 +33,34 @@ CLOCK_FRESH_S: Final = 30.0
 CURVES_PER_READ: Final = 32
 """Rows whose curves are read at once: below 0.5 MB, however many runs there are."""
 
-_RUN_FIELDS: tuple[str, ...] = (
-    "run_id", "project", "name", "status", "host", "start_time", "started_ns", "ended_ns", "last_ts",
-    "heartbeat", "step", "records", "acknowledged", "total_steps", "streams", "tags", "notes", "run_group",
-    "job_type", "revision", "deleted_at",
-)  # fmt: skip
-_DETAIL_FIELDS: tuple[str, ...] = (*_RUN_FIELDS, "config_json", "summary_json")
+
+class _Run(NamedTuple):
+    """A run's columns, as Cassandra gives them; ten thousand are held, so each is a tuple."""
+
+    run_id: UUID
+    project: str | None
+    name: str | None
+    status: str | None
+    host: str | None
+    start_time: datetime
+    started_ns: int | None
+    ended_ns: int | None
+    last_ts: int | None
+    heartbeat: datetime | None
+    step: int | None
+    records: int | None
+    acknowledged: int | None
+    total_steps: int | None
+    streams: int | None
+    tags: Iterable[str] | None
+    notes: str | None
+    run_group: str | None
+    job_type: str | None
+    revision: int | None
+    deleted_at: datetime | None
+
+
+_RUN_COLUMNS: Final = ", ".join(_Run._fields)
 _WEEK_MARK: Final = (
     "count(*), count(deleted_at), sum(revision), max(revision), sum(acknowledged), max(heartbeat)"
 )
@@ -68,10 +90,10 @@ class CatalogueReader:
         self._guard = threading.Lock()
         self._streams_seen: dict[UUID, tuple[float, tuple[StreamRow, ...]]] = {}
         self._clock: tuple[float, float] | None = None  # when measured (monotonic), server's minus monotonic
-        self._weeks: dict[int, tuple[list[tuple[Any, ...]], list[dict[str, Any]]]] = {}
+        self._weeks: dict[int, tuple[list[tuple[Any, ...]], list[_Run]]] = {}
         """By week: its mark, read before its rows, and these."""
         self._metrics_of: dict[UUID, ListedMetrics] = {}
-        self._rows: dict[UUID, tuple[dict[str, Any], RunRow]] = {}  # what a row was made of, and it
+        self._rows: dict[UUID, tuple[_Run, RunRow]] = {}  # what a row was made of, and it
 
     # -- the list ------------------------------------------------------------------------------------
 
@@ -82,12 +104,12 @@ class CatalogueReader:
     def run_parts(self) -> Iterator[list[RunRow]]:
         """The same, some at a time: their curves are read when they are asked for."""
         seen: set[UUID] = set()
-        part: list[dict[str, Any]] = []
+        part: list[_Run] = []
         for row in self._listed():
             # A sign of life may arrive before the row that it belongs to: then there is no project yet.
-            if row["deleted_at"] is not None or row["project"] is None or row["run_id"] in seen:
+            if row.deleted_at is not None or row.project is None or row.run_id in seen:
                 continue
-            seen.add(row["run_id"])
+            seen.add(row.run_id)
             part.append(row)
             if len(part) == (FIRST_ROWS if len(seen) == FIRST_ROWS else PART_ROWS):
                 yield self._listed_rows(part)
@@ -104,40 +126,39 @@ class CatalogueReader:
             if isinstance(row.metrics, ListedMetrics) and row.metrics.revision is not None:
                 self._metrics_of.setdefault(row.run_id, row.metrics)
 
-    def _listed_rows(self, part: Sequence[dict[str, Any]]) -> list[RunRow]:
+    def _listed_rows(self, part: Sequence[_Run]) -> list[RunRow]:
         self._learn_curves(part)
         now_s = self.server_clock_s()
         return [self._listed_row(row, now_s) for row in part]
 
-    def _listed_row(self, row: dict[str, Any], now_s: float) -> RunRow:
+    def _listed_row(self, row: _Run, now_s: float) -> RunRow:
         """The row of a run; the same object as before when nothing about it has changed."""
-        run_id = row["run_id"]
-        metrics = self._metrics_of.get(run_id, _NO_METRICS)
-        known = self._rows.get(run_id)
+        metrics = self._metrics_of.get(row.run_id, _NO_METRICS)
+        known = self._rows.get(row.run_id)
         if known is not None and known[1].state in _FINAL and known[1].metrics is metrics and known[0] == row:
             return known[1]
         made = _run_row(row, now_s, metrics)
-        self._rows[run_id] = (row, made)
+        self._rows[row.run_id] = (row, made)
         return made
 
-    def _listed(self) -> Iterable[dict[str, Any]]:
+    def _listed(self) -> Iterable[_Run]:
         """Rows of the list, newest first, week by week; a week whose mark is the same as before is not read
         again."""
         weeks = self.session.read(f"SELECT week FROM {self.keyspace}.run_weeks WHERE scope = ?", [EVERY_RUN])
         marks = self.session.read_many(
             f"SELECT {_WEEK_MARK} FROM {self.keyspace}.runs_by_week WHERE week = ?", weeks
         )
-        cql = f"SELECT {', '.join(_RUN_FIELDS)} FROM {self.keyspace}.runs_by_week WHERE week = ?"
+        cql = f"SELECT {_RUN_COLUMNS} FROM {self.keyspace}.runs_by_week WHERE week = ?"
         for (week,), mark in zip(weeks, marks, strict=True):
             known = self._weeks.get(week)
             if known is None or known[0] != mark:
-                rows = [dict(zip(_RUN_FIELDS, row, strict=True)) for row in self.session.iterate(cql, [week])]
+                rows = list(map(_Run._make, self.session.iterate(cql, [week])))
                 known = self._weeks[week] = (mark, rows)
             yield from known[1]
 
-    def _learn_curves(self, rows: Iterable[dict[str, Any]]) -> None:
+    def _learn_curves(self, rows: Iterable[_Run]) -> None:
         """Read the curves of those runs whose row has changed since it was last read."""
-        ranges = _ranges(rows, lambda row: self._revision_of(row["run_id"]) != row["revision"])
+        ranges = _ranges(rows, lambda row: self._revision_of(row.run_id) != row.revision)
         answers = self.session.read_many(
             f"SELECT run_id, revision, metrics, goals, curves FROM {self.keyspace}.runs_by_week "
             "WHERE week = ? AND start_time >= ? AND start_time <= ?",
@@ -149,8 +170,9 @@ class CatalogueReader:
                 # Between them may lie a sign of life without its row, or another row of the same run.
                 if revision is None or (known is not None and revision < known):
                     continue
-                listed = ListedMetrics.of(revision, names or (), dict(goals or {}), dict(curves or {}))
-                self._metrics_of[run_id] = listed
+                self._metrics_of[run_id] = ListedMetrics.of(
+                    run_id, revision, names or (), dict(goals or {}), dict(curves or {})
+                )
 
     def _revision_of(self, run_id: UUID) -> int | None:
         """Of the row whose curves are known; None without any."""
@@ -162,18 +184,22 @@ class CatalogueReader:
     def run(self, run_id: UUID) -> RunDetail:
         """One run with its config, streams and metrics. KeyError when it is not here, or was deleted."""
         rows = self.session.read(
-            f"SELECT {', '.join(_DETAIL_FIELDS)} FROM {self.keyspace}.training_runs WHERE run_id = ?",
+            f"SELECT config_json, summary_json, {_RUN_COLUMNS} FROM {self.keyspace}.training_runs"
+            " WHERE run_id = ?",
             [run_id],
         )
-        row = dict(zip(_DETAIL_FIELDS, rows[0], strict=True)) if rows else {}
-        if row.get("project") is None or row["deleted_at"] is not None:
+        if not rows:
+            raise KeyError(run_id)
+        config, summary, *columns = rows[0]
+        row = _Run(*columns)
+        if row.project is None or row.deleted_at is not None:
             raise KeyError(run_id)
         streams = self.stream_rows(run_id)
         metrics = self._metrics(run_id, streams)
         return RunDetail(
             row=_run_row(row, self.server_clock_s(), metrics),
-            config=_object(row["config_json"]),
-            summary=_object(row["summary_json"]),
+            config=_object(config),
+            summary=_object(summary),
             streams=streams,
             metrics=metrics,
         )
@@ -238,9 +264,7 @@ class CatalogueReader:
         return time.monotonic() + self._clock[1]
 
 
-def _ranges(
-    rows: Iterable[dict[str, Any]], is_wanted: Callable[[dict[str, Any]], bool]
-) -> list[tuple[int, datetime, datetime]]:
+def _ranges(rows: Iterable[_Run], is_wanted: Callable[[_Run], bool]) -> list[tuple[int, datetime, datetime]]:
     """(week, oldest, newest start) of neighbouring wanted rows, at most :data:`CURVES_PER_READ` in each.
     ``rows`` come newest first."""
     ranges: list[tuple[int, datetime, datetime]] = []
@@ -249,7 +273,7 @@ def _ranges(
         if not is_wanted(row):
             count = 0
             continue
-        week, start = week_of(to_milliseconds(row["start_time"])), row["start_time"]
+        week, start = week_of(to_milliseconds(row.start_time)), row.start_time
         if 0 < count < CURVES_PER_READ and ranges[-1][0] == week:
             ranges[-1] = (week, start, ranges[-1][2])
             count += 1
@@ -259,27 +283,27 @@ def _ranges(
     return ranges
 
 
-def _run_row(row: Mapping[str, Any], now_s: float, metrics: Mapping[str, MetricRow]) -> RunRow:
-    records, acknowledged = row["records"] or 0, row["acknowledged"] or 0
-    state = _state(row, now_s)
+def _run_row(row: _Run, now_s: float, metrics: Mapping[str, MetricRow]) -> RunRow:
+    records, acknowledged = row.records or 0, row.acknowledged or 0
+    state = _state(row.status, row.heartbeat, row.last_ts, now_s)
     return RunRow(
-        run_id=row["run_id"],
-        project=row["project"],
-        name=row["name"] or "",
+        run_id=row.run_id,
+        project=row.project or "",
+        name=row.name or "",
         state=state,
-        host=row["host"] or "",
-        started_ns=row["started_ns"] or 0,
-        ended_ns=_ended_ns(row, state),
-        last_ts_ns=row["last_ts"] or 0,
-        step=row["step"] or 0,
+        host=row.host or "",
+        started_ns=row.started_ns or 0,
+        ended_ns=_ended_ns(row.ended_ns, state),
+        last_ts_ns=row.last_ts or 0,
+        step=row.step or 0,
         records=records,
         metrics=metrics,
-        tags=tuple(row["tags"] or ()),
-        notes=row["notes"] or "",
-        group=row["run_group"] or "",
-        job_type=row["job_type"] or "",
-        total_steps=row["total_steps"],
-        streams=row["streams"] or 1,
+        tags=tuple(row.tags or ()),
+        notes=row.notes or "",
+        group=row.run_group or "",
+        job_type=row.job_type or "",
+        total_steps=row.total_steps,
+        streams=row.streams or 1,
         unshipped=max(records - acknowledged, 0),
         shipped=True,
     )
@@ -289,7 +313,7 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
     if row["started_ns"] is None:  # a sign of life that arrived before the registration
         return None
     seqs = list(row["acknowledged"] or ())
-    heartbeat, state = row["heartbeat"], _state(row, now_s)
+    heartbeat, state = row["heartbeat"], _state(row["status"], row["heartbeat"], row["last_ts"], now_s)
     return StreamRow(
         stream_id=row["stream"],
         run_id=run_id,
@@ -300,7 +324,7 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
         state=state,
         exit_code=row["exit_code"],
         started_ns=row["started_ns"],
-        ended_ns=_ended_ns(row, state),
+        ended_ns=_ended_ns(row["ended_ns"], state),
         heartbeat_ns=to_milliseconds(heartbeat) * 1_000_000 if heartbeat is not None else 0,
         last_ts_ns=row["last_ts"] or 0,
         records=row["records"] or 0,
@@ -319,21 +343,20 @@ def _paged(row: Mapping[str, Any]) -> Paged | None:
     return Paged(shift, fine, max(fine, coarse), row["late_seq"] or 0)
 
 
-def _ended_ns(row: Mapping[str, Any], state: RunState) -> int | None:
+def _ended_ns(written_ns: int | None, state: RunState) -> int | None:
     """None of what goes on: a row that was taken for crashed for a while still has the time of that."""
-    return None if state in (RunState.RUNNING, RunState.STALE) else row["ended_ns"]
+    return None if state in (RunState.RUNNING, RunState.STALE) else written_ns
 
 
-def _state(row: Mapping[str, Any], now_s: float) -> RunState:
+def _state(status: str | None, heartbeat: datetime | None, last_ts: int | None, now_s: float) -> RunState:
     """The state as written; but nobody says any more that a running one runs when the signs of life stop."""
     try:
-        state = RunState(row["status"])
+        state = RunState(status)
     except ValueError:
         return RunState.STALE
     if state is not RunState.RUNNING:
         return state
-    heartbeat = row["heartbeat"]
-    seen_s = to_milliseconds(heartbeat) / 1000 if heartbeat is not None else (row["last_ts"] or 0) / 1e9
+    seen_s = to_milliseconds(heartbeat) / 1000 if heartbeat is not None else (last_ts or 0) / 1e9
     return RunState.RUNNING if now_s - seen_s < HEARTBEAT_FRESH_S else RunState.STALE
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from wal.reading.indexfile import IndexFile
-from wal.reading.listedmetrics import Listed, ListedMetrics
+from wal.reading.listedmetrics import CurveOf, ListedMetrics
 from wal.source import MetricRow, Paged, RunDetail, RunRow, RunState, StreamRow
 from wal.summary import HEAD_BYTES, MetricSummary
 
@@ -55,9 +55,10 @@ class Shelf:
             "SELECT run, body, heads FROM shipped_run WHERE origin = ? ORDER BY run DESC LIMIT ?",
             (origin, -1 if newest is None else newest),
         )
+        curve_of = partial(self._curve, origin)
         for run, body, heads in kept:
             try:
-                row = self._row(origin, run, json.loads(body), heads)
+                row = _row(run, json.loads(body), heads, curve_of)
             except (ValueError, KeyError, TypeError):
                 continue  # of another version: it comes again with the next answer
             if row.state is RunState.RUNNING and now_ns - at_ns > FRESH_NS:
@@ -66,20 +67,10 @@ class Shelf:
         self._put = dict(found)
         return found, at_ns
 
-    def _row(self, origin: str, run: str, body: dict[str, Any], heads: bytes) -> RunRow:
-        fields = {name: body[name] for name in _ROW_FIELDS}
-        fields["tags"] = tuple(fields["tags"])
-        facts = {
-            name: Listed(goal, position, heads[at * HEAD_BYTES : (at + 1) * HEAD_BYTES])
-            for at, (name, (goal, position)) in enumerate(body["metrics"].items())
-        }
-        metrics = ListedMetrics(body["revision"], facts, partial(self._curve, origin, run))
-        state = RunState(body["state"])
-        return RunRow(run_id=UUID(run), state=state, shipped=True, metrics=metrics, **fields)
-
-    def _curve(self, origin: str, run: str, name: str) -> bytes:
+    def _curve(self, origin: str, run_id: UUID, name: str) -> bytes:
         found = self.index.query(
-            "SELECT body FROM shipped_curve WHERE origin = ? AND run = ? AND name = ?", (origin, run, name)
+            "SELECT body FROM shipped_curve WHERE origin = ? AND run = ? AND name = ?",
+            (origin, str(run_id), name),
         )
         return found[0][0] if found else b""
 
@@ -124,9 +115,10 @@ class Shelf:
         self._put.update((row.run_id, row) for row in changed)
         for run_id in gone:
             self._put.pop(run_id, None)
+        curve_of = partial(self._curve, origin)
         for row in anew:
             if isinstance(row.metrics, ListedMetrics):
-                row.metrics.let_go(partial(self._curve, origin, str(row.run_id)))
+                row.metrics.let_go(curve_of)
 
     def _has_curves_of(self, row: RunRow) -> bool:
         known = self._put.get(row.run_id)
@@ -146,7 +138,7 @@ class Shelf:
         try:
             body = json.loads(found[0][0])
             metrics = {name: _metric(name, *parts) for name, parts in body["metrics"].items()}
-            row = self._row(origin, str(run_id), json.loads(found[0][1]), found[0][2])
+            row = _row(str(run_id), json.loads(found[0][1]), found[0][2], partial(self._curve, origin))
             streams = tuple(_stream(run_id, stream) for stream in body["streams"])
             return RunDetail(row, body["config"], body["summary"], streams, metrics)
         except (ValueError, KeyError, TypeError):
@@ -180,15 +172,25 @@ class Shelf:
 
 def _dumped(row: RunRow) -> dict[str, object]:
     """A row without its curves; of its metrics, those that have one."""
-    metrics: dict[str, tuple[str | None, int]] = {}
-    heads, revision = b"", None
+    metrics, heads, revision = [], b"", None
     if isinstance(row.metrics, ListedMetrics):
-        listed = {name: row.metrics.facts(name) for name in row.metrics}
-        metrics = {name: (one.goal, one.position) for name, one in listed.items()}
-        heads, revision = b"".join(one.head for one in listed.values()), row.metrics.revision
+        metrics, heads, revision = row.metrics.listed, row.metrics.heads, row.metrics.revision
     body = {name: getattr(row, name) for name in _ROW_FIELDS}
     text = json.dumps({**body, "state": row.state.value, "metrics": metrics, "revision": revision})
     return {"body": text, "heads": heads}
+
+
+def _row(run: str, body: dict[str, Any], heads: bytes, curve_of: CurveOf) -> RunRow:
+    """The opposite of :func:`_dumped`. Raises ValueError, KeyError or TypeError for anything else."""
+    fields = {name: body[name] for name in _ROW_FIELDS}
+    fields["tags"] = tuple(fields["tags"])
+    listed = tuple((name, goal, position) for name, goal, position in body["metrics"])
+    if len(heads) != len(listed) * HEAD_BYTES:
+        raise ValueError("not the heads of these metrics")
+    run_id = UUID(run)
+    metrics = ListedMetrics(run_id, body["revision"], listed, heads, curve_of)
+    state = RunState(body["state"])
+    return RunRow(run_id=run_id, state=state, shipped=True, metrics=metrics, **fields)
 
 
 def _curves(row: RunRow) -> Iterator[tuple[str, bytes]]:
