@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import venv
@@ -13,7 +15,10 @@ import pytest
 from helpers.trainer import ROOT, environment, run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
+from wal.cassandra.handshake import free_port
 from wal.journal import read_meta, segment_paths
+from wal.reading.acks import Acks
+from wal.shipping import daemon
 from wal.training.filesystem import cost_of, file_system_of
 
 USES = """
@@ -44,6 +49,67 @@ def test_nothing_but_the_standard_library_is_imported(tmp_path: Path) -> None:
     assert "subprocess" not in packages, "nothing is started"
     (stream,) = streams_in(tmp_path)
     assert len(stream_records(stream)) == 22
+
+
+LOGS_ON = """
+import os, sys, time, wal
+run = wal.init(project="p", dir=sys.argv[1])
+for step in range(500):
+    wal.log({"loss": 1.0 / (step + 1)})
+forked = os.fork()
+if forked:
+    print(forked, flush=True)
+while True:
+    wal.log({"loss": 0.0})
+    time.sleep(0.01)
+"""
+
+
+def open_sockets(pid: int) -> list[str]:
+    """What ``/proc`` shows of a process, whatever kind the sockets are of."""
+    found: list[str] = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if target.startswith("socket:"):
+            found.append(target)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/PID/fd")
+def test_a_trainer_owns_no_socket(tmp_path: Path) -> None:
+    """Neither it nor what it forks, while the syncer that it started looks for a Cassandra."""
+    env = environment(
+        CANOPY_SYNC="1", CANOPY_NODE="none", CASCOR_CASSANDRA_CONTACT_POINTS="127.0.0.1",
+        CASCOR_CASSANDRA_PORT=str(free_port("127.0.0.1", 0)), XDG_STATE_HOME=str(tmp_path),
+        XDG_CONFIG_HOME=str(tmp_path),
+    )  # fmt: skip
+    del env["PYTEST_CURRENT_TEST"]  # with it no syncer is started
+    log_dir, pids = tmp_path / "log", list[int]()
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", LOGS_ON, str(log_dir)], env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert trainer.stdout is not None
+        pids = [int(trainer.stdout.readline()), trainer.pid]
+        wait_until(lambda: status_of(log_dir).get("connection") == "offline")
+        assert [open_sockets(pid) for pid in pids] == [[], []]
+        with socket.socket():
+            assert open_sockets(os.getpid())  # they would be seen
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        trainer.kill()
+        trainer.communicate()
+        daemon.stop(log_dir)
+
+
+def status_of(log_dir: Path) -> dict[str, object]:
+    acks = Acks(log_dir)
+    acks.poll()
+    return dict(acks.status)
 
 
 KILLED = """
