@@ -23,7 +23,7 @@ demo: .venv/.runtime
 	@$(BIN)/canopy demo $(ARGS)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff check .

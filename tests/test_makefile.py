@@ -83,6 +83,6 @@ def test_help_lists_every_target(checkout: Path) -> None:
 
 def test_readme_gives_the_lines_without_make() -> None:
     readme = (ROOT / "README.md").read_text()
-    for line in ("python3 -m venv .venv", ".venv/bin/pip install -e '.[dev]'", ".venv/bin/python -m pytest"):
+    for line in ("python3 -m venv .venv", ".venv/bin/pip install -e '.[dev]'", ".venv/bin/python -m tests"):
         assert line in readme
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

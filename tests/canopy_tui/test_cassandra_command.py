@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -246,11 +247,15 @@ def test_up_follow_the_log_and_down() -> None:
         assert state() == "up"  # it outlives the command
 
         with canopy("logs", "-f", "-n", "1") as logs:
+            lines: list[str] = []
             assert logs.stdout is not None
-            logs.stdout.readline()
+            reading = threading.Thread(target=lines.extend, args=(logs.stdout,), daemon=True)
+            reading.start()
+            until(lambda: bool(lines))
             down = run("down")
-            assert any("Stop listening for CQL clients" in line for line in logs.stdout)
+            until(lambda: any("Stop listening for CQL clients" in line for line in lines))
             logs.send_signal(signal.SIGINT)
+            reading.join(timeout=30)
             _, err = logs.communicate(timeout=30)
         assert (logs.returncode, err) == (0, "")
         assert down.stdout.startswith("Cassandra 4.1 is down; its data stays in ")
