@@ -137,7 +137,7 @@ def unpack_body(seq: int, names: Sequence[str], body: bytes) -> tuple[tuple[floa
         return values, {}
     try:
         texts = json.loads(body[struct_.size :])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptRecord(f"record {seq}: its texts cannot be read ({error})") from None
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         raise CorruptRecord(f"record {seq}: its texts are not a map of strings")
@@ -185,7 +185,10 @@ def unpack_topology(body: bytes, max_bytes: int = MAX_TOPOLOGY_BYTES) -> dict[st
         raise CorruptRecord(f"a topology unpacks to more than {max_bytes >> 20} MiB")
     if blake2b(text, digest_size=DIGEST_BYTES).digest() != body[:DIGEST_BYTES]:
         raise CorruptRecord("a topology does not match its digest")
-    topology = json.loads(text)
+    try:
+        topology = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptRecord(f"a topology is not JSON ({error})") from None
     if not isinstance(topology, dict):
         raise CorruptRecord("a topology is not a JSON object")
     return topology  # pyright: ignore[reportUnknownVariableType]

@@ -14,8 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 CURVE_BUCKETS = 64
 """At most this many buckets: a 14-column sparkline gets at least two a column (32 after a doubling)."""
 
+LARGEST_SHIFT = 64
+"""Of a curve: all int64 steps are then in one bucket or two."""
+
 _VERSION = 1
 _HEAD = struct.Struct("<BBHQQQQqqqqqddd")
+_HEAD_START = struct.Struct("<BBH")
 HEAD_BYTES = _HEAD.size
 """Everything but the curve."""
 
@@ -216,11 +220,20 @@ class MetricSummary:
     @classmethod
     def unpack(cls, data: bytes) -> MetricSummary:
         """The summary packed by :meth:`pack`. Raises ValueError for bytes that cannot be one."""
-        self, count = cls._unpack_head(data)
-        if count > CURVE_BUCKETS or len(data) != _HEAD.size + count * _BUCKET.size or self.shift > 64:
+        self, _ = cls._unpack_head(data)
+        if not cls.is_sound(data):
             raise ValueError("a metric summary of the wrong length")
         self._curve = data
         return self
+
+    @staticmethod
+    def is_sound(data: bytes) -> bool:
+        """Whether :meth:`unpack` takes these bytes."""
+        if len(data) < _HEAD.size:
+            return False
+        version, shift, count = _HEAD_START.unpack_from(data)
+        right_length = len(data) == _HEAD.size + count * _BUCKET.size
+        return version == _VERSION and shift <= LARGEST_SHIFT and count <= CURVE_BUCKETS and right_length
 
     @classmethod
     def unpack_head(cls, head: bytes, whole: Callable[[], bytes]) -> MetricSummary:

@@ -22,6 +22,7 @@ from wal.journal import (
     segment_paths,
 )
 from wal.record import CorruptRecord
+from wal.segments.segment import SCHEMA
 
 READERS = (read_meta, read_rows, read_records, last_seq, read_summaries)
 
@@ -63,6 +64,11 @@ def test_a_newer_format_is_refused_with_what_to_do(sealed: Path, read: object) -
 def test_somebody_elses_database_is_refused(tmp_path: Path, read: object) -> None:
     path = tmp_path / "000001.db"
     edit(path, "CREATE TABLE meta(k, v)")
+    with pytest.raises(CorruptSegment, match="is not a Canopy segment: it has other tables"):
+        read(path)  # type: ignore[operator]
+    path.unlink()
+    for sql in filter(str.strip, SCHEMA.split(";")):
+        edit(path, sql)
     with pytest.raises(CorruptSegment, match="is not a Canopy segment: it states no format"):
         read(path)  # type: ignore[operator]
     edit(path, "INSERT INTO meta VALUES ('format', 'x')")

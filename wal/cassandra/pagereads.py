@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from wal.cassandra.reads import CatalogueReader
+from wal.cassandra.sound import metric_summary
 from wal.cassandra.tables import PAGE_CHUNK_BITS
 from wal.source import PageBody, Paged
 from wal.summary import MetricSummary
@@ -34,7 +35,7 @@ class PageReader(CatalogueReader):
         )
         if paged is None or not rows or rows[0][0] is None:
             return 0, ()
-        lowest, highest = _step_span(MetricSummary.unpack(rows[0][0]))
+        lowest, highest = _step_span(metric_summary(metric, rows[0][0]))
         levels = _possible_levels(paged, lowest, highest)
         places = [(level, page_range(lowest, lowest, paged.shift + level)[0]) for level in levels]
         answers = self.session.read_many(

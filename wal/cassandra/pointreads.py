@@ -7,13 +7,14 @@ the other is asked for while they turn out to be full: a live tail does not wait
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from wal.cassandra.pagereads import PageReader
 from wal.cassandra.session import READ_WINDOW
+from wal.cassandra.sound import unreadable
 from wal.cassandra.tables import CHUNK_BITS
-from wal.cassandra.trouble import Action, StoreError, Trouble
 from wal.record import CorruptRecord, Kind, Record, unpack_topology
 from wal.source import StreamRow, TopologyRow
 
@@ -106,7 +107,7 @@ class Reader(PageReader):
         try:
             return unpack_topology(b"".join(piece for (piece,) in pieces))
         except CorruptRecord as error:
-            raise _unreadable(f"The topology of record {seq} cannot be read: {error}.") from error
+            raise unreadable(f"The topology of record {seq} cannot be read: {error}.") from error
 
     # -- chunks --------------------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ class Reader(PageReader):
         """Rows of each chunk in order; ``seq`` stands first in every row."""
         stream = self.stream_row(run_id, stream_id)
         known = _known_chunks(stream, after_seq)
+        chunk: int | None = None
 
         def arguments(chunk: int) -> tuple[object, ...]:
             return (*selected, run_id, stream_id, chunk, after_seq)
@@ -129,12 +131,13 @@ class Reader(PageReader):
         # With a limit, no more is asked for ahead than can be needed.
         window = READ_WINDOW if limit is None else min(READ_WINDOW, limit // _CHUNK + 2)
         rows: _Rows = []
-        for start in range(0, len(known), window):
-            for rows in self.session.read_many(cql, map(arguments, known[start : start + window])):
+        while some := list(islice(known, window)):
+            for rows in self.session.read_many(cql, map(arguments, some)):
                 yield rows
-        if known and not _is_full(rows):
+            chunk = some[-1]
+        if chunk is not None and not _is_full(rows):
             return
-        chunk = known[-1] + 1 if known else (after_seq + 1) >> CHUNK_BITS
+        chunk = (after_seq + 1) >> CHUNK_BITS if chunk is None else chunk + 1
         while True:  # the live edge
             rows = self.session.read(cql, arguments(chunk))
             yield rows
@@ -153,7 +156,7 @@ def _points(rows: _Rows) -> Points:
     from wal.reading.points import no_points
     from wal.source import Points
 
-    found = [row for row in rows if row[4] is not None and row[1] == Kind.LOG]
+    found = [row for row in rows if row[1] == Kind.LOG and None not in row]
     if not found:
         return no_points()
     seq, _, step, ts, value = zip(*found, strict=True)
@@ -170,24 +173,19 @@ def _record(row: tuple[Any, ...]) -> Record:
     try:
         known = Kind(kind)
     except ValueError:
-        raise _unreadable(f"Record {seq} has a kind ({kind}) that this version does not know.") from None
+        raise unreadable(f"Record {seq} has a kind ({kind}) that this version does not know.") from None
     # The driver's map type looks values up by their serialised key: a plain dict is what callers expect.
     return Record(
         seq, known, step, ts, dict(values.items()) if values else {}, dict(texts.items()) if texts else {}
     )
 
 
-def _unreadable(sentence: str) -> StoreError:
-    return StoreError(
-        Trouble(Action.PARK, "record", sentence, "Upgrade Canopy, or look at it with: canopy cql")
-    )
-
-
-def _known_chunks(stream: StreamRow, after_seq: int) -> list[int]:
-    """Chunks that hold acknowledged records with ``seq > after_seq``, ascending."""
-    chunks: dict[int, None] = {}
+def _known_chunks(stream: StreamRow, after_seq: int) -> Iterator[int]:
+    """Chunks that hold acknowledged records with ``seq > after_seq``, ascending; one by one, for a row may
+    claim any number of records."""
+    newest = -1
     for first, last in stream.acked or ():
         if last > after_seq:
-            first = max(first, after_seq + 1)
-            chunks.update(dict.fromkeys(range(first >> CHUNK_BITS, (last >> CHUNK_BITS) + 1)))
-    return list(chunks)
+            start = max(max(first, after_seq + 1) >> CHUNK_BITS, newest + 1)
+            newest = max(newest, last >> CHUNK_BITS)
+            yield from range(start, newest + 1)

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from wal.cassandra.session import Session
+from wal.cassandra.sound import LARGEST_SHIFT, acknowledged_ranges, metric_summary, sound_curves
 from wal.cassandra.writes import EVERY_RUN, to_milliseconds
-from wal.reading.listedmetrics import FIRST_ROWS, PART_ROWS, ListedMetrics
+from wal.reading.listedmetrics import PART_ROWS, ListedMetrics
 from wal.record import week_of
 from wal.source import MetricRow, Paged, RunDetail, RunRow, RunState, StreamRow
 from wal.summary import MetricSummary
@@ -111,7 +112,7 @@ class CatalogueReader:
                 continue
             seen.add(row.run_id)
             part.append(row)
-            if len(part) == (FIRST_ROWS if len(seen) == FIRST_ROWS else PART_ROWS):
+            if len(part) == PART_ROWS:
                 yield self._listed_rows(part)
                 part = []
         if part:
@@ -171,7 +172,7 @@ class CatalogueReader:
                 if revision is None or (known is not None and revision < known):
                     continue
                 self._metrics_of[run_id] = ListedMetrics.of(
-                    run_id, revision, names or (), dict(goals or {}), dict(curves or {})
+                    run_id, revision, names or (), dict(goals or {}), sound_curves(curves or {})
                 )
 
     def _revision_of(self, run_id: UUID) -> int | None:
@@ -238,13 +239,13 @@ class CatalogueReader:
         rows = self.session.read(
             f"SELECT {', '.join(_METRIC_FIELDS)} FROM {self.keyspace}.run_metrics WHERE run_id = ?", [run_id]
         )
-        by_stream: dict[UUID, list[tuple[int, str, str | None, bytes]]] = {}
+        by_stream: dict[UUID, list[tuple[int, str, str | None, bytes | None]]] = {}
         for name, stream, position, goal, summary in rows:
-            by_stream.setdefault(stream, []).append((position, name, goal, summary))
+            by_stream.setdefault(stream, []).append((position or 0, name, goal, summary))
         merged: dict[str, tuple[int, str | None, MetricSummary]] = {}
         for stream in sorted(streams, key=lambda s: (s.rank, s.started_ns)):
             for _, name, goal, packed in sorted(by_stream.get(stream.stream_id, ()), key=lambda m: m[:2]):
-                summary = MetricSummary.unpack(packed)
+                summary = metric_summary(name, packed)
                 known = merged.setdefault(name, (stream.rank, goal, summary))
                 if known[2] is not summary and known[0] == stream.rank:
                     known[2].merge(summary)
@@ -312,7 +313,6 @@ def _run_row(row: _Run, now_s: float, metrics: Mapping[str, MetricRow]) -> RunRo
 def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow | None:
     if row["started_ns"] is None:  # a sign of life that arrived before the registration
         return None
-    seqs = list(row["acknowledged"] or ())
     heartbeat, state = row["heartbeat"], _state(row["status"], row["heartbeat"], row["last_ts"], now_s)
     return StreamRow(
         stream_id=row["stream"],
@@ -330,7 +330,7 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
         records=row["records"] or 0,
         first_step=row["first_step"] or 0,
         last_step=row["last_step"] or 0,
-        acked=tuple(zip(seqs[::2], seqs[1::2], strict=True)),
+        acked=acknowledged_ranges(row["acknowledged"] or ()),
         paged=_paged(row),
     )
 
@@ -338,7 +338,7 @@ def _stream_row(run_id: UUID, row: Mapping[str, Any], now_s: float) -> StreamRow
 def _paged(row: Mapping[str, Any]) -> Paged | None:
     """None while nobody has said how far the pages go."""
     shift, fine, coarse = row["paged_shift"], row["paged_seq"] or 0, row["coarse_seq"] or 0
-    if shift is None or not (fine or coarse):
+    if shift is None or not 0 <= shift <= LARGEST_SHIFT or not (fine or coarse):
         return None
     return Paged(shift, fine, max(fine, coarse), row["late_seq"] or 0)
 
@@ -364,6 +364,6 @@ def _object(text: str | None) -> Mapping[str, object]:
     """JSON that another program may have written: whatever is not an object is shown as none."""
     try:
         value = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]

@@ -46,6 +46,8 @@ CREATE TABLE page(
 CREATE INDEX page_to_ship ON page(coarse, revision, metric, level, number);
 """
 
+_STATEMENTS = {sql for sql in map(str.strip, _TABLES.split(";")) if sql}
+
 Body = tuple[int, int, bytes]
 """(metric, page number, bytes)."""
 
@@ -304,10 +306,13 @@ def read_state(stream_dir: Path) -> PageState | None:
 
 
 def _state(connection: sqlite3.Connection) -> PageState | None:
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    if {sql for (sql,) in found} != _STATEMENTS:  # a view may have no end, a computed column any size
         return None
     meta = dict(connection.execute("SELECT k, v FROM meta").fetchall())
     if meta.get("format") != FORMAT or "shift" not in meta or "paged_seq" not in meta:
+        return None
+    if not all(isinstance(value, int) for value in meta.values()) or not 0 <= meta["shift"] <= MAX_EXPONENT:
         return None
     return PageState(meta["shift"], meta["paged_seq"], meta.get("late_seq", 0))
 

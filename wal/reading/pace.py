@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wal.reading.streamreader import UNREADABLE
-from wal.segments.segment import reading
+from wal.segments.segment import reading_segment
 
 WINDOW_S = 60.0
 """Speed is over the last minute of records: long enough to be calm, short enough to show a stall."""
@@ -55,7 +55,7 @@ def local_pace(paths: Iterable[Path], window_s: float = WINDOW_S) -> Pace | None
     last: Place | None = None
     for path in paths:
         try:
-            with reading(path) as connection:
+            with reading_segment(path) as connection:
                 ends = _ends(connection)
                 if ends is None:
                     continue

@@ -5,7 +5,6 @@ The values leave SQLite as one blob per segment: a Python object per value would
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from wal.pyramid import reduce
 from wal.record import Kind
 from wal.segments.meta import CorruptSegment
-from wal.segments.segment import reading
+from wal.segments.segment import metric_names, reading_segment
 from wal.source import Points
 from wal.summary import CURVE_BUCKETS, Bucket, MetricSummary
 
@@ -68,20 +67,20 @@ def segment_points(path: Path, metric: str, after_seq: int = 0, through_seq: int
 
     Raises what :func:`wal.segments.segment.read_rows` raises; CorruptSegment also when a body is too short.
     """
-    with reading(path) as connection:
-        offsets = _value_offsets(connection, metric)
+    with reading_segment(path) as connection:
+        offsets = _value_offsets(path, connection, metric)
         if not offsets:
             return no_points()
         between = (after_seq, NEWEST_SEQ if through_seq is None else through_seq)
         return _read(path, connection, offsets, between)
 
 
-def _value_offsets(connection: sqlite3.Connection, metric: str) -> dict[int, int]:
+def _value_offsets(path: Path, connection: sqlite3.Connection, metric: str) -> dict[int, int]:
     """Where the metric's 8 bytes begin in a body, 1-based as substr counts, by key set id."""
     offsets: dict[int, int] = {}
     for keyset, names in connection.execute("SELECT id, names FROM keyset"):
         try:
-            offsets[keyset] = 8 * json.loads(names).index(metric) + 1
+            offsets[keyset] = 8 * metric_names(path, names).index(metric) + 1
         except ValueError:  # this key set does not hold the metric
             continue
     return offsets
@@ -97,7 +96,7 @@ def _read(
     ).fetchone()
     if not count:
         return no_points()
-    if len(body) != 8 * count:
+    if len(body or b"") != 8 * count:  # SQLite joins nothing to NULL
         raise CorruptSegment(f"{path}: a record from {first} to {last} is too short for its key set")
     values = np.frombuffer(body, dtype="<f8").astype(np.float64, copy=False)
     if last - first + 1 == count and isinstance(low, int) and isinstance(high, int) and low == high:
@@ -107,12 +106,18 @@ def _read(
         step = np.arange(first + low, last + low + 1, dtype=np.int64)
     else:
         seqs, steps = connection.execute(_PLACES.format(keysets=keysets), (*between, Kind.LOG)).fetchone()
-        seq, step = _integers(seqs), _integers(steps)
-    return Points(seq, step, _integers(times), values)
+        seq, step = _integers(path, seqs, count), _integers(path, steps, count)
+    return Points(seq, step, _integers(path, times, count), values)
 
 
-def _integers(text: str) -> NDArray[np.int64]:
-    return np.fromstring(text, dtype=np.int64, sep=",")
+def _integers(path: Path, text: str, count: int) -> NDArray[np.int64]:
+    try:
+        numbers = np.fromstring(text, dtype=np.int64, sep=",")
+    except (TypeError, ValueError):
+        numbers = np.zeros(0, dtype=np.int64)
+    if len(numbers) != count:
+        raise CorruptSegment(f"{path} holds a row that Canopy does not write")
+    return numbers
 
 
 def summarise(points: Points) -> MetricSummary:

@@ -14,7 +14,14 @@ from wal.reading.streams import StreamEntry, Summaries, state_of
 from wal.record import Kind, NewerFormat, packer
 from wal.segments.liveness import Liveness, liveness
 from wal.segments.meta import CorruptSegment, RunInfo, Seal, SegmentMeta, StreamInfo
-from wal.segments.segment import read_meta, read_rows, reading, segment_paths
+from wal.segments.segment import (
+    SUMMARY_TYPES,
+    check_types,
+    read_meta,
+    read_rows,
+    reading_segment,
+    segment_paths,
+)
 from wal.source import RunState
 from wal.summary import MetricSummary
 
@@ -133,11 +140,12 @@ class StreamReader:
 
     def _take_summaries(self, path: Path, seal: Seal) -> bool:
         try:
-            with reading(path) as connection:
+            with reading_segment(path) as connection:
                 stored: list[tuple[str, int, bytes]] = connection.execute(
                     "SELECT name, position, summary FROM metric ORDER BY position"
                 ).fetchall()
                 newest = connection.execute("SELECT ts FROM record ORDER BY seq DESC LIMIT 1").fetchone()
+            check_types(path, stored, SUMMARY_TYPES)
             steps = [MetricSummary.packed_steps(packed) for _, _, packed in stored]
         except UNREADABLE as error:
             self._problem = self._problem or str(error)

@@ -23,6 +23,10 @@ class CorruptSegment(ValueError):
     """A segment that cannot be read. The message names the file and says what is wrong."""
 
 
+UNSOUND = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading JSON raises that says something else than we write: no number, no map, nested without end."""
+
+
 class RunInfo(NamedTuple):
     """What the user said about a run. ``config`` is JSON-like, ``metrics`` maps a metric's name to its
     ``{"goal": "min" | "max" | None, "step_metric": str | None}``. ``version`` grows with each change."""
@@ -160,7 +164,7 @@ def dump_end(end: End) -> str:
 
 
 def load_meta(rows: Mapping[str, str]) -> SegmentMeta:
-    """The meta of a segment from its rows. Raises ValueError, KeyError or TypeError when it cannot be one."""
+    """The meta of a segment from its rows. Raises one of :data:`UNSOUND` when it cannot be one."""
     segment, run, stream = (_load(rows[key]) for key in ("segment", "run", "stream"))
     return SegmentMeta(
         number=int(segment["number"]),
@@ -200,11 +204,13 @@ def _load_seal(text: str | None) -> Seal | None:
     if text is None:
         return None
     value = _load(text)
-    return Seal(**{name: value[name] for name in Seal._fields})
+    numbers = {name: int(value[name]) for name in Seal._fields if name != "digest"}
+    return Seal(digest=str(value["digest"]), **numbers)
 
 
 def _load_end(text: str | None) -> End | None:
     if text is None:
         return None
     value = _load(text)
-    return End(**{name: value[name] for name in End._fields})
+    numbers = {name: int(value[name]) for name in End._fields if name != "state"}
+    return End(state=str(value["state"]), **numbers)

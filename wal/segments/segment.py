@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from wal.record import FORMAT, Kind, NewerFormat, Record, decode
-from wal.segments.meta import CorruptSegment, SegmentMeta, load_meta
+from wal.segments.meta import UNSOUND, CorruptSegment, SegmentMeta, load_meta
 from wal.summary import MetricSummary
 
 SCHEMA = """
@@ -28,6 +28,13 @@ CREATE TABLE record(
   step INTEGER NOT NULL, ts INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE metric(name TEXT PRIMARY KEY, position INTEGER NOT NULL, summary BLOB NOT NULL) STRICT;
 """
+
+_STATEMENTS = {sql for sql in map(str.strip, SCHEMA.split(";")) if sql}
+_META = next(sql for sql in _STATEMENTS if sql.startswith("CREATE TABLE meta"))
+
+_ROW_TYPES = (int, int, int, int, int, bytes)
+SUMMARY_TYPES = (str, int, bytes)
+"""Of a row of ``metric``: name, position, summary."""
 
 READ_TIMEOUT_SECONDS = 2.0
 """How long a reader waits while a segment turns from a write-ahead log into a plain file."""
@@ -120,7 +127,7 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute("BEGIN")
         yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a damaged table's own statement
         if not path.exists():
             raise FileNotFoundError(f"{path} is gone: pruned or deleted") from None
         if not os.access(path, os.R_OK):
@@ -133,25 +140,36 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
             connection.close()
 
 
-def _born(connection: sqlite3.Connection) -> bool:
-    """False for a file whose tables are not committed yet."""
-    return connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
-
-
 def _check_format(path: Path, connection: sqlite3.Connection) -> bool:
-    """Raises NewerFormat or CorruptSegment; False for a half-born file."""
-    if not _born(connection):
+    """Raises NewerFormat or CorruptSegment; False for a file whose tables are not committed yet."""
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    statements = {str(sql) for (sql,) in found}
+    if not statements:
         return False
+    if _META not in statements:  # it is the same in every format
+        raise CorruptSegment(f"{path} is not a Canopy segment: it has other tables")
     row = connection.execute("SELECT v FROM meta WHERE k = 'format'").fetchone()
     if row is None:
         raise CorruptSegment(f"{path} is not a Canopy segment: it states no format")
-    if not str(row[0]).isdecimal():
+    if not str(row[0]).isdecimal() or len(str(row[0])) > 9:
         raise CorruptSegment(f"{path} is not a Canopy segment: its format is {str(row[0])[:40]!r}")
     if int(row[0]) > FORMAT:
         raise NewerFormat(
             f"{path} has format {row[0]}, newer than this Canopy reads ({FORMAT}): upgrade Canopy"
         )
+    # What lies in a file decides what a query costs: a view may have no end, a computed column any size.
+    if statements != _STATEMENTS:
+        raise CorruptSegment(f"{path} is not a Canopy segment: it has other tables")
     return True
+
+
+@contextmanager
+def reading_segment(path: Path) -> Generator[sqlite3.Connection]:
+    """:func:`reading` of what is a segment. Raises like :func:`read_meta`."""
+    with reading(path) as connection:
+        if not _check_format(path, connection):
+            raise CorruptSegment(f"{path} holds nothing yet")
+        yield connection
 
 
 def read_meta(path: Path) -> SegmentMeta | None:
@@ -168,7 +186,7 @@ def read_meta(path: Path) -> SegmentMeta | None:
         return None
     try:
         return load_meta(rows)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNSOUND as error:
         raise CorruptSegment(f"{path} states something unreadable about itself ({error!r})") from None
 
 
@@ -182,18 +200,27 @@ def read_rows(path: Path, after_seq: int = 0, limit: int | None = None, *, rare:
             "ORDER BY seq LIMIT ?",
             (after_seq, Kind.LOG if rare else -1, -1 if limit is None else limit),
         ).fetchall()
+        check_types(path, rows, _ROW_TYPES)
         keysets: dict[int, tuple[str, ...]] = {0: ()}
         for identity, names in connection.execute("SELECT id, names FROM keyset"):
-            keysets[identity] = _names(path, names)
+            keysets[identity] = metric_names(path, names)
         return Rows(keysets, rows)
 
     return _read(path, Rows({0: ()}, []), read)
 
 
-def _names(path: Path, text: str) -> tuple[str, ...]:
+def check_types(path: Path, rows: Iterable[tuple[object, ...]], types: tuple[type, ...]) -> None:
+    """Raises CorruptSegment unless each row holds these: SQLite checks it when a row is written, by whatever
+    the table said then."""
+    if any(found != types for found in {tuple(map(type, row)) for row in rows}):
+        raise CorruptSegment(f"{path} holds a row that Canopy does not write")
+
+
+def metric_names(path: Path, text: str) -> tuple[str, ...]:
+    """The names of a key set as it is stored. Raises CorruptSegment."""
     try:
         return tuple(map(str, json.loads(text)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise CorruptSegment(f"{path} holds a list of metric names that cannot be read") from None
 
 
@@ -219,6 +246,7 @@ def read_summaries(path: Path) -> dict[str, tuple[int, MetricSummary]]:
     """By metric: its position (order of first logging) and its summary over the whole stream up to this
     segment's end. Empty until the segment is sealed. Raises like :func:`read_meta`."""
     rows = _read(path, [], lambda c: c.execute("SELECT name, position, summary FROM metric").fetchall())
+    check_types(path, rows, SUMMARY_TYPES)
     try:
         return {name: (position, MetricSummary.unpack(summary)) for name, position, summary in rows}
     except ValueError as error:
