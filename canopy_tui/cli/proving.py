@@ -107,6 +107,7 @@ def _stream_lines(stream: StreamProof, *, stray: bool) -> Iterator[str]:
         yield f"    doubled: its rows are those of stream {str(stream.repeats)[-8:]}"
     for what, ranges in (
         ("missing", stream.missing), ("not what was logged", stream.differing),
+        ("as logged, but written by somebody else", stream.restamped),
         ("logged by nobody", stream.added), ("refused and set aside here (canopy rejected)", stream.rejected),
         ("not delivered yet", stream.waiting), ("there, and not to be proven from here", stream.unstated),
         ("expired: older than the table keeps them", stream.expired),
@@ -118,7 +119,7 @@ def _stream_lines(stream: StreamProof, *, stray: bool) -> Iterator[str]:
     if expected.misstated:
         yield f"    run_segments does not say what the log says of {_segments(expected.misstated)}"
     for name in stream.pages:
-        yield f"    the pages of {clean(name)} do not hold the points of its rows"
+        yield f"    the pages of {clean(name)} are not those that its rows make"
     yield from (f"    {clean(problem, 1000)}" for problem in expected.problems)
 
 
@@ -164,7 +165,8 @@ def _stream_dict(stream: StreamProof) -> dict[str, object]:
     ranges = {
         kind: [list(pair) for pair in getattr(stream, kind)]
         for kind in (
-            "complete", "missing", "differing", "added", "rejected", "waiting", "unstated", "expired",
+            "complete", "missing", "differing", "restamped", "added", "rejected", "waiting", "unstated",
+            "expired",
         )
     }  # fmt: skip
     return {

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, run: str | None, everything: bool, as_json: bool) -> None:
     """Prove from Cassandra's rows that a run was delivered whole.
 
-    Reads the rows back and compares them, by count and digest, with the log, or, on another machine, with
-    what the run's own machine stated. RUN is named as in 'canopy show'.
+    Reads the rows back and compares them, by count, digest and timestamp, with the log, or, on another
+    machine, with what the run's own machine stated; and every page with those that the rows make. RUN is
+    named as in 'canopy show'.
 
     Ends with 0 when everything is verified, 2 when something is not delivered yet, 3 when the server refused
-    records, 1 when rows are missing, changed or added, and for any other error.
+    records, 1 when rows or pages are missing, changed or added, and for any other error.
     """
     from canopy_tui.cli.pick import pick_run
     from wal.shipping.delivery import exit_code

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,69 @@ def test_a_changed_row_is_named_and_mended(
     assert code(mend(log_dir, keyspace5, run_id)) == remove
     assert code(mend(log_dir, keyspace5, run_id, remove=remove)) == 0
     assert in_cassandra(keyspace5).content == in_log(log_dir)
+
+
+def test_one_bit_of_a_value_is_enough(
+    tmp_path: Path, shipped: tuple[Path, UUID, UUID], keyspace5: Settings
+) -> None:
+    log_dir, run_id, stream_id = shipped
+    with delivery(log_dir, keyspace5) as here:
+        here.store.session.write(
+            f"UPDATE {keyspace5.keyspace}.training_metrics SET values = ? WHERE {of(run_id, stream_id, 33)}",
+            [{"loss": math.nextafter(1.0 / 33, 1.0), "nan": math.nan}],
+        )
+    for where in (log_dir, tmp_path / "elsewhere"):
+        proof = prove(where, keyspace5, run_id)
+        assert (code(proof), proof.streams[0].differing.pairs) == (1, ((33, 33),))
+    assert code(mend(log_dir, keyspace5, run_id)) == 0
+
+
+def test_a_foreign_timestamp_is_named_and_mended(
+    tmp_path: Path, shipped: tuple[Path, UUID, UUID], keyspace5: Settings
+) -> None:
+    log_dir, run_id, stream_id = shipped
+    query(
+        keyspace5,
+        f"UPDATE {{}}.training_metrics SET step = 32 WHERE {of(run_id, stream_id, 33)}",
+    )
+    for where in (log_dir, tmp_path / "elsewhere"):
+        (stream,) = (proof := prove(where, keyspace5, run_id)).streams
+        assert (code(proof), stream.restamped.pairs) == (1, ((33, 33),))
+        assert stream.complete.pairs == ((1, 32), (34, LAST))
+    assert verified(log_dir, stream_id) == 32
+    assert code(mend(log_dir, keyspace5, run_id)) == 0
+    assert in_cassandra(keyspace5).content == in_log(log_dir)
+
+
+def spoilt_pages(keyspace: str, row: tuple[object, ...]) -> Iterator[str]:
+    """One bit of the newest value's place in a page; another newest seq; the same by somebody else; none."""
+    run_id, stream_id, metric, level, chunk, page, newest, body = row
+    where = (
+        f"WHERE run_id = {run_id} AND stream = {stream_id} AND metric = '{metric}' AND level = {level} "
+        f"AND chunk = {chunk} AND page = {page}"
+    )
+    assert isinstance(body, bytes)
+    bit = body[:-9] + bytes([body[-9] ^ 1]) + body[-8:]
+    yield f"UPDATE {keyspace}.metric_pages SET body = 0x{bit.hex()} {where}"
+    yield f"UPDATE {keyspace}.metric_pages SET newest = 7 {where}"
+    yield f"UPDATE {keyspace}.metric_pages SET newest = {newest} {where}"
+    yield f"DELETE FROM {keyspace}.metric_pages {where}"
+
+
+def test_whatever_happens_to_a_page_is_named_and_mended(
+    tmp_path: Path, shipped: tuple[Path, UUID, UUID], keyspace5: Settings
+) -> None:
+    log_dir, run_id, _ = shipped
+    rows = query(
+        keyspace5, "SELECT run_id, stream, metric, level, chunk, page, newest, body FROM {}.metric_pages"
+    )
+    lowest = min((row for row in rows if row[2] == "loss"), key=lambda row: (row[3], row[5]))
+    for change in spoilt_pages(keyspace5.keyspace, lowest):
+        query(keyspace5, change)
+        for where in (log_dir, tmp_path / "elsewhere"):
+            proof = prove(where, keyspace5, run_id)
+            assert (code(proof), proof.streams[0].pages) == (1, ["loss"]), change
+        assert code(mend(log_dir, keyspace5, run_id)) == 0
 
 
 @pytest.mark.parametrize("seq", [LAST + 1, 0, 1500])

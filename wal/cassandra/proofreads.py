@@ -39,9 +39,17 @@ class StoredRow(NamedTuple):
     stamps_us: frozenset[int]
 
 
+class StoredPage(NamedTuple):
+    """A row of ``metric_pages``. ``stamps_us``: both base + newest, unless somebody else wrote."""
+
+    newest: int | None
+    body: bytes | None
+    stamps_us: frozenset[int]
+
+
 class StatedStream(NamedTuple):
     """What ``run_streams`` says of a stream. ``base_us`` None: it was never registered. ``paged_seq`` 0: no
-    pages are stated; ``shift`` is theirs. ``started_ns`` 0: unknown."""
+    pages are stated. ``started_ns`` 0: unknown."""
 
     stream_id: UUID
     host: str
@@ -128,17 +136,20 @@ class ProofReader:
         """The server's clock, ns since the epoch: rows expire by it."""
         return self._patiently(self.store.clock_us) * 1000
 
-    def top_points(self, run_id: UUID, stream_id: UUID, metric: str) -> int | None:
-        """How many points the highest level of a metric's pages holds; None when it has no pages. Raises
-        :class:`wal.pyramid.CorruptPage`."""
-        from wal.pyramid import decode  # numpy: only where there are pages to check
-
-        paged = self._patiently(lambda: self.store.paged(run_id, stream_id))
-        level, pages = self._patiently(lambda: self.store.top_pages(run_id, stream_id, metric))
-        if paged is None or not pages:
-            return None
-        bodies = [(0, number, body) for number, body in pages]
-        return int(decode(bodies, paged.shift + level).n.sum())
+    def pages(
+        self, run_id: UUID, stream_id: UUID, metric: str, level: int, chunk: int
+    ) -> dict[int, StoredPage]:
+        """The pages of one partition by number: 256 at most, some 2 MB."""
+        rows = self._read(
+            "SELECT page, newest, body, writetime(newest), writetime(body) "
+            f"FROM {self._keyspace}.metric_pages "
+            "WHERE run_id = ? AND stream = ? AND metric = ? AND level = ? AND chunk = ?",
+            run_id, stream_id, metric, level, chunk,
+        )  # fmt: skip
+        return {
+            page: StoredPage(newest, body, frozenset(stamp for stamp in stamps if stamp is not None))
+            for page, newest, body, *stamps in rows
+        }
 
     def _read(self, cql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self._patiently(lambda: self.store.session.read(cql, parameters))

@@ -77,6 +77,16 @@ class Ranges:
         self._firsts[low:high] = [pair[0] for pair in kept]
         self._lasts[low:high] = [pair[1] for pair in kept]
 
+    def common(self, other: Ranges) -> Ranges:
+        """What is in both sets."""
+        rest = Ranges(self)
+        for first, last in other:
+            rest.remove(first, last)
+        both = Ranges(self)
+        for first, last in rest:
+            both.remove(first, last)
+        return both
+
     def take_first(self, limit: int) -> tuple[int, int] | None:
         """Remove and return the lowest run, at most ``limit`` integers of it; None when the set is empty."""
         if not self._firsts:

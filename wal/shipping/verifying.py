@@ -6,20 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wal import journal
-from wal.record import DIGEST_MODULUS, CorruptRecord, Kind, Record, canonical_bytes, digest
+from wal.record import DIGEST_MODULUS, CorruptRecord, Record, canonical_bytes, digest
 from wal.shipping.expecting import UNREADABLE, Expected, Part, digest_of
 from wal.shipping.loading import CHUNK_RECORDS
 from wal.shipping.ranges import Ranges
 
 if TYPE_CHECKING:
     from wal.cassandra.proofreads import ProofReader, StoredRow
-
-METRICS_CHECKED = 64
-"""Metrics of a stream whose top pages are compared with the rows: two small reads each."""
+    from wal.shipping.repaging import Repaging
 
 
 @dataclass(slots=True)
@@ -28,10 +28,11 @@ class StreamProof:
 
     ``complete``: there, and what was logged. ``missing``: delivered once, and not there. ``differing``: not
     what was logged; where only a digest can be compared and no timestamp gives the row away, all rows of the
-    segment. ``added``: rows that nobody logged. ``waiting``: not delivered yet. ``unstated``: there, and
+    segment. ``restamped``: what was logged, but with timestamps that are not the stream's own: somebody else
+    wrote it. ``added``: rows that nobody logged. ``waiting``: not delivered yet. ``unstated``: there, and
     nobody says what they should be, or not all rows are there of which it was said. ``expired``: older than
-    the table keeps rows. ``rejected``: set aside. ``pages``: metrics whose pages do not hold the points of
-    the rows. ``repeats`` names the stream that this one is a copy of.
+    the table keeps rows. ``rejected``: set aside. ``pages``: metrics whose pages are not those that the
+    rows make. ``repeats`` names the stream that this one is a copy of.
     """
 
     expected: Expected
@@ -40,6 +41,7 @@ class StreamProof:
     complete: Ranges = field(default_factory=Ranges)
     missing: Ranges = field(default_factory=Ranges)
     differing: Ranges = field(default_factory=Ranges)
+    restamped: Ranges = field(default_factory=Ranges)
     added: Ranges = field(default_factory=Ranges)
     waiting: Ranges = field(default_factory=Ranges)
     unstated: Ranges = field(default_factory=Ranges)
@@ -56,13 +58,20 @@ class StreamProof:
     @property
     def last_row(self) -> int:
         """The highest seq of any row that is there, 0 for none."""
-        found = (self.complete, self.differing, self.added, self.unstated)
+        found = (self.complete, self.differing, self.restamped, self.added, self.unstated)
         return max((last for ranges in found for _, last in ranges), default=0)
 
     @property
     def faults(self) -> bool:
         """Whether Cassandra holds something else than what was delivered to it."""
-        found = (self.missing, self.differing, self.added, self.pages, self.expected.misstated)
+        found = (
+            self.missing,
+            self.differing,
+            self.restamped,
+            self.added,
+            self.pages,
+            self.expected.misstated,
+        )
         return any(found) or self.repeats is not None or self.expected.unregistered
 
     @property
@@ -120,10 +129,24 @@ class StreamVerifier:
         self._proof = StreamProof(expected)
         self._tallies = {part.first_seq: _Tally() for part in expected.parts}
         self._gaps: list[_Gap] = []
-        self._points: dict[str, int] = {}
+        self._repaging: Repaging | None = None
 
     def prove(self) -> StreamProof:
-        """Read the stream's rows and compare. Raises :class:`wal.cassandra.trouble.StoreError`."""
+        """Read the stream's rows and compare. Raises :class:`wal.cassandra.trouble.StoreError`, and OSError
+        or :class:`sqlite3.Error` where a temporary file cannot be written."""
+        expected = self._expected
+        if not expected.ended or not expected.last_seq or expected.paged_seq != expected.last_seq:
+            return self._prove()
+        from wal.shipping.repaging import Repaging  # numpy: only where there are pages to check
+
+        with TemporaryDirectory(prefix="canopy-verify-") as directory:
+            self._repaging = Repaging(Path(directory))
+            proof = self._prove()
+            if proof.complete.pairs == ((1, expected.last_seq),):
+                self._check_pages(self._repaging)
+            return proof
+
+    def _prove(self) -> StreamProof:
         place = _Place(self._expected.parts)
         last = self._expected.last_seq
         next_seq, newest_ns = 1, (self._expected.base_us or 0) * 1000
@@ -170,9 +193,8 @@ class StreamVerifier:
             tally.unreadable.add(row.seq, row.seq)
             return
         tally.total = (tally.total + hashed) % DIGEST_MODULUS
-        if row.record is not None and row.record.kind is Kind.LOG:
-            for name in row.record.values:
-                self._points[name] = self._points.get(name, 0) + 1
+        if row.record is not None and self._repaging is not None:
+            self._repaging.take(row.record)
 
     # -- judging -------------------------------------------------------------------------------------
 
@@ -183,7 +205,6 @@ class StreamVerifier:
         for part in self._expected.parts:
             self._judge_part(part, self._tallies[part.first_seq], _within(absent, part))
         self._forgive_what_grew()
-        self._check_pages()
 
     def _explain(self, gap: _Gap) -> None:
         """Why rows are not there: set aside, too old, not delivered yet; else they are missing."""
@@ -234,16 +255,25 @@ class StreamVerifier:
             _add(proof.expired if too_old else proof.unstated, there)
             return
         if not tally.unreadable and total == part.digest:
-            _add(proof.complete, there)
+            self._complete(there, tally)
             return
         differing = self._locate(part, tally, there)
         _add(proof.differing, differing)
         for first, last in differing:
             there.remove(first, last)
         if part.path is not None:
-            _add(proof.complete, there)
+            self._complete(there, tally)
             if not differing:  # every row is what the log has, and the segment's own seal is not of them
                 proof.expected.misstated.append(part.number)
+
+    def _complete(self, there: Ranges, tally: _Tally) -> None:
+        """Rows that are what was logged; of those that were delivered, the timestamps must be ours as well
+        (others may be about to be sent again, with newer ones)."""
+        foreign = tally.odd.common(self._expected.acked).common(there)
+        _add(self._proof.restamped, foreign)
+        for first, last in foreign:
+            there.remove(first, last)
+        _add(self._proof.complete, there)
 
     def _total_with_absent(self, part: Part, tally: _Tally, absent: Ranges) -> int | None:
         """The digest of what is there and, from the log, of what is not; None when that cannot be known."""
@@ -298,22 +328,19 @@ class StreamVerifier:
             newest = max((journal.last_seq(path) for path in paths), default=0)
         added.remove(known + 1, newest)
 
-    def _check_pages(self) -> None:
-        """The top pages of a stream that is whole and wholly paged hold as many points as its rows."""
-        from wal.pyramid import CorruptPage
-
+    def _check_pages(self, repaging: Repaging) -> None:
+        """Every page is, to the bit, what the rows make, and was written by the stream's syncer."""
         proof, expected = self._proof, self._expected
-        whole = expected.ended and proof.complete.pairs == ((1, expected.last_seq),)
-        if not whole or expected.paged_seq != expected.last_seq:
-            return
-        for name in sorted(self._points)[:METRICS_CHECKED]:
-            try:
-                points = self._reader.top_points(expected.run_id, expected.stream_id, name)
-            except (CorruptPage, KeyError):
-                points = None
-            proof.pages_checked += 1
-            if points != self._points[name]:
-                proof.pages.append(name)
+        for metric, level, chunk, pages in repaging.partitions():
+            there = self._reader.pages(expected.run_id, expected.stream_id, metric, level, chunk)
+            found = {number: (page.newest, page.body) for number, page in there.items()}
+            base_us = expected.base_us or 0
+            ours = all(
+                page.stamps_us == frozenset((base_us + (page.newest or 0),)) for page in there.values()
+            )
+            if (found != pages or not ours) and metric not in proof.pages:
+                proof.pages.append(metric)
+        proof.pages_checked = repaging.metrics
 
 
 class _Place:
