@@ -10,9 +10,9 @@ from uuid import UUID
 from wal.source import MetricRow
 from wal.summary import HEAD_BYTES, MetricSummary
 
-FIRST_ROWS, PART_ROWS = 256, 1_024
-"""Of a long list the newest are shown at once, and the others as they are read, so many at a time: their
-curves are 15 MB."""
+PART_ROWS = 128
+"""Of a long list the newest are shown at once, and the others as they are read, so many at a time: more than
+a screen has, and their curves are 2 MB."""
 
 
 Listed = tuple[str, str | None, int]

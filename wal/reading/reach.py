@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from wal.link import Link, Target
-from wal.reading.listedmetrics import FIRST_ROWS
+from wal.reading.listedmetrics import PART_ROWS
 from wal.source import Connection, RunRow
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Reach:
         self.rows = MappingProxyType({})
         if self._shelf is None:
             return
-        for newest in (FIRST_ROWS, None):
+        for newest in (PART_ROWS, None):
             rows, self.heard_ns = self._shelf.rows(origin, self._clock_ns(), newest)
             self.rows = MappingProxyType(rows)
 
@@ -259,14 +259,14 @@ class Reach:
         is read."""
         store.recall(self.rows.values())
         shows_nothing = not self.rows
-        rows: list[RunRow] = []
+        rows: dict[UUID, RunRow] = {}
         for part in store.run_parts():
-            rows += part
+            rows.update((row.run_id, row) for row in part)
             if shows_nothing:
-                self.rows = MappingProxyType({row.run_id: row for row in rows})
+                self.rows = MappingProxyType(dict(rows))
             if self._shelf is not None:
                 self._shelf.put_part(self.origin, part, self._clock_ns())
-        return rows
+        return list(rows.values())
 
     def _pause(self, now: float) -> float:
         """Seconds between two readings of the list."""
