@@ -60,14 +60,15 @@ def title_line(
     """``val/loss 0.412  best 0.398 @ 8,200  +0.014 since best`` and, on the right, what the picture had to
     clip or mark. ``tint`` is that of the metric's curve."""
     notes = _notes(drawn, glyphs)
-    values = _values(metric)
     star = (" ★" if unicode else " *") if main else ""
     pointer = ("▸ " if unicode else "> ") if selected else ""
     label = fmt.clean(metric.name)
     around = fmt.cells(star) + fmt.cells(pointer)
+    values, *shorter = _values(metric)
     if around + fmt.cells(label) + _cells(values) > width:
-        values = values[:SINCE_BEST]
-    room = max(width - around - _cells(values) - 1, 8)
+        least = around + min(fmt.cells(label), LEAST_NAME)
+        values = next((one for one in shorter if least + _cells(one) <= width), shorter[-1])
+    room = max(width - around - _cells(values), LEAST_NAME)
     name = fmt.middle_ellipsis(label, room, "…" if unicode else "~")
     tone = "accent" if selected else "strong"
     name_tone = tone if tint is Tint.MAIN or selected else f"line:{tint.value}"
@@ -78,20 +79,26 @@ def title_line(
     return [*line, Piece(" " * gap), *notes]
 
 
-SINCE_BEST = 3
-"""Place of the last and least needed piece of :func:`_values`."""
+LEAST_NAME = 8
+"""Cells of a metric's name in a title, before its values give way."""
+
+SHORT_STEP = 5
+"""Cells of a step where it gives way: ``4.13G``."""
 
 
-def _values(metric: MetricRow) -> Line:
+def _values(metric: MetricRow) -> list[Line]:
+    """The last value and the best one, the fullest way first."""
     last = metric.summary.last
-    pieces = [Piece("  "), Piece(fmt.number(last), "bad" if is_bad(last) else "")]
-    if metric.best is not None:
-        value, step = metric.best
-        pieces.append(Piece(f"  best {fmt.number(value)} @ {fmt.count(step)}", "muted"))
-        since = 0.0 if is_bad(last) else last - value
-        if since:
-            pieces.append(Piece(f"  {fmt.signed(since)} since best", "muted"))
-    return pieces
+    alone = [Piece("  "), Piece(fmt.number(last), "bad" if is_bad(last) else "")]
+    if metric.best is None:
+        return [alone, alone]
+    value, step = metric.best
+    best = f"  best {fmt.number(value)}"
+    at_step = [*alone, Piece(f"{best} @ {fmt.count(step)}", "muted")]
+    since = 0.0 if is_bad(last) else last - value
+    full = [*at_step, Piece(f"  {fmt.signed(since)} since best", "muted")] if since else at_step
+    at_short = [*alone, Piece(f"{best} @ {fmt.count(step, SHORT_STEP)}", "muted")]
+    return [full, at_step, at_short, [*alone, Piece(best, "muted")], alone]
 
 
 def with_legend(lines: list[Line], legend: Line, axis_rows: int) -> list[Line]:

@@ -97,7 +97,9 @@ def _values(
         line.append(Piece(fmt.right(of_value, VALUE_WIDTH), "muted"))
     line.append(Piece(fmt.right("-" if best is None else fmt.number(best[0]), VALUE_WIDTH)))
     if step_width:
-        line.append(Piece(fmt.right("" if best is None else fmt.count(best[1]), step_width), "muted"))
+        line.append(
+            Piece(fmt.right("" if best is None else fmt.count(best[1], step_width - 1), step_width), "muted")
+        )
     last = of_best if best is not None or wide else of_value
     line.append(Piece(fmt.right(last, VALUE_WIDTH), "muted"))
     return line

@@ -88,11 +88,15 @@ def _step(row: RunRow, brief: bool) -> Item:
     return (Piece("" if brief else "step ", "muted"), Piece(fmt.count(row.step)), *total)
 
 
+SPEED_WIDTH = 7
+"""Cells of a speed: ``250,000`` steps a second, and ``13.19G`` where steps are tokens."""
+
+
 def _speed(row: RunRow, pace: Pace | None) -> list[Item]:
     if pace is None or pace.steps <= 0 or pace.seconds <= 0:
         return []
     speed = pace.steps / pace.seconds
-    said = fmt.count(round(speed)) if speed >= 1_000 else fmt.number(speed)
+    said = fmt.count(round(speed), SPEED_WIDTH) if speed >= 1_000 else fmt.number(speed)
     items: list[Item] = [(Piece(said), Piece(" steps/s", "muted"))]
     if row.state is RunState.RUNNING and row.total_steps and row.total_steps > row.step:
         seconds = (row.total_steps - row.step) / speed

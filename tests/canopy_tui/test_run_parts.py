@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from canopy_tui.chartlayout import Kind, chart_layout
 from canopy_tui.chartlines import family_legend, footer_line, plot_lines, title_line, with_legend
 from canopy_tui.charts.glyphs import ASCII, BRAILLE, Glyphs
-from canopy_tui.charts.parts import Curve
+from canopy_tui.charts.palette import Tint
+from canopy_tui.charts.parts import Curve, Stroke
 from canopy_tui.charts.plot import plot
+from canopy_tui.comparelines import legend_lines
+from canopy_tui.comparing import LegendRow
 from canopy_tui.families import families
 from canopy_tui.format import cells
 from canopy_tui.ladder import ladder_lines, rungs_of, snapshot_heading, snapshot_lines
@@ -152,6 +155,29 @@ def test_a_title_says_how_far_the_last_value_is_from_the_best() -> None:
         assert "since" not in text_of([title_line(metric("loss", "min", 0.398, last), drawn, 80, BRAILLE)])
     falling = metric("val/acc", "max", 0.9, 0.85)
     assert "-0.05 since best" in text_of([title_line(falling, drawn, 80, BRAILLE)])
+
+
+def test_a_title_cuts_no_number() -> None:
+    summary = MetricSummary()
+    for step, value in ((0, 0.5), (4_130_340_864, 0.00493), (4_193_255_424, 0.06516)):
+        summary.add(step, value)
+    row = replace(metric("val/loss", "min"), summary=summary)
+    words = "val/loss  0.06516  best 0.00493 @ 4,130,340,864"
+    for width, shown in (
+        (len(words), words),
+        (len(words) - 1, "val/loss  0.06516  best 0.00493 @ 4.13G"),
+        (38, "val/loss  0.06516  best 0.00493"),
+        (30, "val/loss  0.06516"),
+    ):
+        assert text_of([title_line(row, None, width, BRAILLE)]).rstrip() == shown
+
+
+def test_a_comparison_shortens_the_step_of_a_best_that_is_too_long() -> None:
+    summary = MetricSummary()
+    summary.add(4_130_340_864, 0.00493)
+    row = LegendRow("tokens", "", Tint.MAIN, Stroke.SOLID, replace(metric("loss"), summary=summary))
+    (_, line) = legend_lines([row], [], 80, BRAILLE, True)
+    assert text_of([line]).split() == ["⠤⠤⠤⠤⠤", "tokens", "0.00493", "0.00493", "4.13G"]
 
 
 FAMILY = families(["train/loss", "val/loss"])[0]
