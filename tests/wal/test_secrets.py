@@ -17,6 +17,7 @@ import pytest
 from helpers.logs import write_run
 from helpers.nodes import settings_for
 from helpers.screens import until
+from helpers.terminal import Terminal
 from helpers.trainer import environment
 from helpers.waiting import wait_until
 
@@ -200,6 +201,37 @@ def test_a_crash_report(tmp_path: Path) -> None:
     assert "Traceback" in log
     assert f"username='{USER}'" in log
     assert_nowhere(home, printed, log)
+
+
+APP_CRASHES = """
+import os, sys
+from pathlib import Path
+from canopy_tui.__main__ import main
+from canopy_tui.screens.runs import RunsScreen
+from wal.link import Finder
+from wal.settings import load
+def compose(self):
+    settings, target = load(os.environ, Path.cwd()), Finder(os.environ, Path.cwd())()
+    raise RuntimeError(f"it fell over {settings!r} {target}")
+RunsScreen.compose = compose
+sys.argv[1:] = []
+main()
+"""
+
+
+def test_a_crash_of_the_app(tmp_path: Path) -> None:
+    """What nobody foresaw is printed with its traceback and the values in it."""
+    nowhere = Settings(contact_points=("127.0.0.1",), port=1, keyspace="cascor")
+    home = Home(tmp_path, nowhere, "file")
+    terminal = Terminal(sys.executable, "-c", APP_CRASHES, env=home.env, columns=200, rows=200, cwd=tmp_path)
+    try:
+        assert terminal.wait() == 1
+        shown = "\n".join(terminal.printed)
+    finally:
+        terminal.close()
+    assert "it fell over" in shown
+    assert f"username='{USER}'" in shown
+    assert_nowhere(home, shown)
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
