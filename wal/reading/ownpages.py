@@ -19,7 +19,7 @@ from wal.pyramid import TAIL_RECORDS
 from wal.source import PageBody, Paged
 
 if TYPE_CHECKING:
-    from wal.reading.pagereader import Pages
+    from wal.reading.spans import Pages
     from wal.source import Points
 
 LAG_RECORDS = 4_096
@@ -72,7 +72,7 @@ class OwnPages:
     """``inner``'s pages, extended where they lag behind ``newest_seq``, which the caller keeps up to date (0:
     not extended).
 
-    Implements :class:`wal.reading.pagereader.Pages`.
+    Implements :class:`wal.reading.spans.Pages`.
     """
 
     def __init__(self, inner: Pages) -> None:

@@ -1,81 +1,28 @@
 """One metric of one stream, read from its pages as far as they go and from the records beyond.
 
-What was decoded is kept: while a run grows, a look reads the last page of a level and what follows it.
+Here pages, single points and the tail become one; :mod:`wal.reading.spans` asks for them and keeps them.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wal.paging.buckets import FAN_OUT_BITS, Batch, Buckets, concatenate, no_buckets, singles, starts_of
-from wal.paging.levels import BASE_LEVEL, level_of, page_range
-from wal.paging.pagefile import COARSE_LEVEL
-from wal.paging.pages import PAGE_BITS, decode
-from wal.pyramid import TAIL_RECORDS
+from wal.paging.buckets import FAN_OUT_BITS, Batch, Buckets, concatenate, no_buckets, singles
+from wal.paging.levels import BASE_LEVEL, level_of
 from wal.reading.drawing import Newest, Parts, Whole
 from wal.reading.knownpages import KnownPages, is_in, known_of, replaced
 from wal.reading.points import join, no_points, pick
+from wal.reading.spans import POINT_BYTES, Pages, Spans, TooManyRecords
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wal.source import PageBody, Paged, Points
-
-SPAN_BYTES = 8
-"""Per bucket and array; a decoded bucket is 21 of them."""
-
-ZOOMS_KEPT = 4
-"""Answers of single points that are kept: a chart is drawn anew without its zoom having moved."""
-
-JOINED_RECORDS = 64
-"""Two ranges of seqs closer than this are read as one: a request costs more than some rows too many."""
-
-
-class TooManyRecords(Exception):
-    """Single points of these steps would cost more records than a chart may read."""
-
-
-class NotAtHand(Exception):
-    """What was asked lies with a source that is not to be asked now."""
-
-
-class Pages(Protocol):
-    """Where the pages and points of one metric of one stream come from: :class:`wal.source.Source` for one
-    metric. All but ``nbytes``, what it keeps itself, may raise what that raises."""
-
-    @property
-    def nbytes(self) -> int: ...
-
-    def paged(self) -> Paged | None: ...
-
-    def top(self) -> tuple[int, Sequence[PageBody]]: ...
-
-    def pages(self, level: int, first_page: int, last_page: int) -> Sequence[PageBody]: ...
-
-    def points(self, ranges: Sequence[tuple[int, int]]) -> Points:
-        """The points with these seqs; first and last of each range, ascending and apart."""
-        ...
-
-    def tail(self, after_seq: int, through_seq: int | None) -> Points:
-        """The points after those of the pages; to the live edge when ``through_seq`` is None."""
-        ...
-
-
-@dataclass(slots=True)
-class _Span:
-    """The buckets of one level in the pages ``first_page`` … ``last_page``, as of ``paged``."""
-
-    paged: Paged
-    first_page: int
-    last_page: int
-    buckets: Buckets
+    from wal.source import Paged, Points
 
 
 class _Read(NamedTuple):
@@ -92,30 +39,34 @@ class PageReader:
 
     source: Pages
     guard: threading.Lock = field(default_factory=threading.Lock)
-    paged: Paged | None = None
     version: int = 0
     """Grows when what is known of the metric has changed."""
     serial: int = field(default_factory=itertools.count(1).__next__)
     """Tells readers apart."""
     read_at_ns: int = 0
     """When it was brought up to date last, where the caller keeps that; 0 for never."""
-    _at_hand_only: bool = False
-    _level: int = 0
-    _top: Buckets = field(default_factory=no_buckets)
-    _spans: dict[int, _Span] = field(default_factory=dict[int, _Span])
-    _singles: OrderedDict[tuple[tuple[int, int], ...], Points] = field(
-        default_factory=OrderedDict["tuple[tuple[int, int], ...]", "Points"]
-    )
+    _spans: Spans = field(init=False)
     _tail: Points = field(default_factory=no_points)
     _tail_from: int = -1
     _tail_through: int | None = None
     _whole: Whole | None = None
 
+    def __post_init__(self) -> None:
+        self._spans = Spans(self.source)
+
     @property
     def nbytes(self) -> int:
-        buckets = len(self._top) + sum(len(span.buckets) for span in self._spans.values())
-        points = len(self._tail) + sum(map(len, self._singles.values()))
-        return SPAN_BYTES * (21 * buckets + 4 * points) + self.source.nbytes
+        return self._spans.nbytes + POINT_BYTES * len(self._tail) + self.source.nbytes
+
+    @property
+    def paged(self) -> Paged | None:
+        """How far the pages go; None without any."""
+        return self._spans.paged
+
+    @property
+    def least_exponent(self) -> int:
+        """As :attr:`wal.reading.spans.Spans.least_exponent`."""
+        return self._spans.least_exponent
 
     @property
     def whole(self) -> Whole | None:
@@ -131,36 +82,12 @@ class PageReader:
         """The points after a seq; None when some of them are in pages already."""
         return pick(self._tail, self._tail.seq > seq) if 0 <= self._tail_from <= seq else None
 
-    @property
-    def least_exponent(self) -> int:
-        """The finest buckets that can be asked for now: 0, single points, unless only coarse pages are
-        there yet."""
-        paged = self.paged
-        if paged is None or self._through == paged.fine_seq:
-            return 0
-        return paged.shift + min(COARSE_LEVEL, max(self._level, BASE_LEVEL))
-
-    @property
-    def _through(self) -> int:
-        """Every point up to here is in the pages that are read."""
-        paged = self.paged
-        if paged is None:
-            return 0
-        return paged.coarse_seq if paged.coarse_seq - paged.fine_seq > TAIL_RECORDS else paged.fine_seq
-
     def refresh(self, newest_seq: int | None) -> Whole | None:
         """Bring the state up to date; what the metric is as a whole, None without points.
 
         ``newest_seq`` is the last record that there is; None when nobody here knows it.
         """
-        paged = self.source.paged()
-        if paged != self.paged:
-            if self.paged is None or paged is None or paged.late_seq != self.paged.late_seq:
-                self._spans.clear()
-            self._singles.clear()  # what lies beyond the pages may have been among them
-            level, bodies = self.source.top() if paged is not None else (0, ())
-            self.paged = paged
-            self._level, self._top = level, self._decode(level, bodies)
+        if self._spans.refresh():
             self._changed()
         self._refresh_tail(newest_seq)
         if self._whole is None:
@@ -168,7 +95,7 @@ class PageReader:
         return self._whole
 
     def _refresh_tail(self, newest_seq: int | None) -> None:
-        start, known = self._through, self._tail_through
+        start, known = self._spans.through, self._tail_through
         if newest_seq is not None and known is not None and start == self._tail_from:
             if newest_seq > known:
                 new = self.source.tail(known, newest_seq)
@@ -190,7 +117,8 @@ class PageReader:
 
     def _make_whole(self) -> Whole | None:
         """Counts and ends, from the top page and the tail."""
-        top, tail = self._top, self._tail_beyond(known_of(self._top, self._exponent(self._level)))
+        top, level = self._spans.top, self._spans.level
+        tail = self._tail_beyond(known_of(top, self._spans.exponent(level)))
         if not len(top) and not len(tail):
             return None
         value = tail.value
@@ -217,27 +145,28 @@ class PageReader:
     def _end(self, first: bool) -> tuple[int, int]:
         """Step and time (µs) of the first or last point. A bucket says it, unless it holds a point that is
         not finite: then its children are looked at, and in the end the points."""
-        level, buckets = self._level, self._top
+        spans = self._spans
+        level, buckets = spans.level, spans.top
         while True:
             at = 0 if first else len(buckets) - 1
             if buckets.finite[at] == buckets.n[at]:
                 name = "first" if first else "last"
                 return int(getattr(buckets, f"{name}_step")[at]), int(getattr(buckets, f"{name}_us")[at])
-            bits = FAN_OUT_BITS * self._exponent(level)
+            bits = FAN_OUT_BITS * spans.exponent(level)
             low = int(buckets.number[at]) << bits
             high = low + (1 << bits) - 1
-            if level == BASE_LEVEL or self.least_exponent >= self._exponent(level):
+            if level == BASE_LEVEL or spans.least_exponent >= spans.exponent(level):
                 break
             level -= 1
             try:
-                found = self._buckets(level, low, high)
+                found = spans.buckets(level, low, high)
             except TooManyRecords:
                 found = no_buckets()
             if not len(found):  # pages of another moment: the coarser one is all there is
                 break
             buckets = found
         try:
-            points = self._seq_points(buckets.pick(slice(at, at + 1))) if level == BASE_LEVEL else no_points()
+            points = spans.points_of(buckets.pick(slice(at, at + 1))) if level == BASE_LEVEL else no_points()
         except TooManyRecords:
             points = no_points()
         inside = np.flatnonzero((points.step >= low) & (points.step <= high))
@@ -249,8 +178,9 @@ class PageReader:
     def _newest(self, tail: Batch) -> Newest:
         if len(tail):
             return Newest(int(tail.seq[-1]), int(tail.step[-1]), int(tail.us[-1]), float(tail.value[-1]))
-        at = int(self._top.last_seq.argmax())
-        seq = int(self._top.last_seq[at])
+        top = self._spans.top
+        at = int(top.last_seq.argmax())
+        seq = int(top.last_seq[at])
         try:
             points = self.source.points([(seq, seq)])
         except TooManyRecords:  # nothing but pages can be asked
@@ -258,7 +188,6 @@ class PageReader:
         if len(points):
             return Newest(seq, int(points.step[-1]), int(points.ts[-1] // 1_000), float(points.value[-1]))
         # The record is gone (expired): the bucket's last value stands for it.
-        top = self._top
         return Newest(seq, int(top.last_step[at]), int(top.last_us[at]), float(top.last[at]))
 
     # -- a range ------------------------------------------------------------------------------------
@@ -274,11 +203,11 @@ class PageReader:
         with ``at_hand_only``, NotAtHand for what was not read before.
         """
         assert self._whole is not None, "refresh() first"
-        self._at_hand_only = at_hand_only
+        self._spans.at_hand_only = at_hand_only
         try:
             return self._parts(first_step, last_step, exponent, most_records, cut)
         finally:
-            self._at_hand_only = False
+            self._spans.at_hand_only = False
 
     def _parts(
         self, first_step: int, last_step: int, exponent: int, most_records: int, cut: int | None
@@ -286,11 +215,11 @@ class PageReader:
         assert self._whole is not None, "refresh() first"
         bits = FAN_OUT_BITS * exponent
         low, high = first_step >> bits << bits, ((last_step >> bits) + 1 << bits) - 1
-        paged = self.paged
-        if paged is None or not self._level:
+        paged, top_level = self._spans.paged, self._spans.level
+        if paged is None or not top_level:
             read = _nothing()
         else:
-            level = min(level_of(exponent, paged.shift), self._level)
+            level = min(level_of(exponent, paged.shift), top_level)
             read = self._level_read(level, low, high) if level else None
             if read is None:
                 read = self._single(low, high, most_records)
@@ -303,8 +232,8 @@ class PageReader:
         )  # fmt: skip
 
     def _level_read(self, level: int, low: int, high: int) -> _Read:
-        exponent = self._exponent(level)
-        found = self._buckets(level, low, high)
+        exponent = self._spans.exponent(level)
+        found = self._spans.buckets(level, low, high)
         bits = FAN_OUT_BITS * exponent
         known = known_of(found, exponent)
         items = found.pick((found.number >= low >> bits) & (found.number <= high >> bits))
@@ -313,13 +242,13 @@ class PageReader:
     def _single(self, low: int, high: int, most_records: int) -> _Read:
         """Every point with these steps. A base bucket says which seqs its points have, and is its point when
         it has one."""
-        exponent = self._exponent(BASE_LEVEL)
-        found = self._buckets(BASE_LEVEL, low, high)
+        exponent = self._spans.exponent(BASE_LEVEL)
+        found = self._spans.buckets(BASE_LEVEL, low, high)
         known = known_of(found, exponent)
         bits = FAN_OUT_BITS * exponent
         found = found.pick((found.number >= low >> bits) & (found.number <= high >> bits))
         alone = (found.n == 1) & (found.finite == 1)
-        points = self._seq_points(found.pick(~alone), most_records)
+        points = self._spans.points_of(found.pick(~alone), most_records)
         batch = _batch(points)
         # Records of these seqs may be of other steps, of points that are here already, or newer than the
         # pages: those are in the tail.
@@ -331,34 +260,9 @@ class PageReader:
         items = items.pick(np.lexsort((items.first_seq, items.number)))
         return _Read(items, np.ones(len(items), dtype=np.int64), known)
 
-    def _seq_points(self, buckets: Buckets, most_records: int | None = None) -> Points:
-        """The metric's points of the seqs that these buckets span."""
-        order = np.argsort(buckets.first_seq, kind="stable")
-        ranges: list[list[int]] = []
-        for first, last in zip(
-            buckets.first_seq[order].tolist(), buckets.last_seq[order].tolist(), strict=True
-        ):
-            if ranges and first <= ranges[-1][1] + JOINED_RECORDS:
-                ranges[-1][1] = max(ranges[-1][1], last)
-            else:
-                ranges.append([first, last])
-        if most_records is not None and sum(last - first + 1 for first, last in ranges) > most_records:
-            raise TooManyRecords
-        if not ranges:
-            return no_points()
-        key = tuple((first, last) for first, last in ranges)
-        points = self._singles.get(key)
-        if points is None:
-            if self._at_hand_only:
-                raise NotAtHand
-            points = self._singles[key] = self.source.points(key)
-            while len(self._singles) > ZOOMS_KEPT:
-                self._singles.popitem(last=False)
-        return points
-
     def _split(self, read: _Read, level: int, cut: int, most_records: int) -> _Read:
         """The same with the bucket that holds steps on both sides of ``cut`` taken apart."""
-        bits = FAN_OUT_BITS * self._exponent(level)
+        bits = FAN_OUT_BITS * self._spans.exponent(level)
         start = cut >> bits << bits
         torn = read.items.number == start
         if start == cut or not torn.any():
@@ -380,52 +284,6 @@ class PageReader:
         """The tail's points that are in none of these pages."""
         tail = _batch(self._tail)
         return tail.pick(~is_in(tail, known))
-
-    # -- pages --------------------------------------------------------------------------------------
-
-    def _exponent(self, level: int) -> int:
-        return level + (self.paged.shift if self.paged is not None else 0)
-
-    def _buckets(self, level: int, low: int, high: int) -> Buckets:
-        """The buckets of the whole pages of a level that touch these steps."""
-        if level == self._level:
-            return self._top
-        assert self.paged is not None, "only called with pages"
-        first, last = page_range(low, high, self._exponent(level))
-        span = self._spans.get(level)
-        if span is None or first > span.last_page + 1 or last < span.first_page - 1:
-            buckets = self._pages(level, first, last)
-            span = _Span(self.paged, first, last, buckets)
-        else:
-            self._extend(span, level, first, last)
-        self._spans[level] = span
-        pages = span.buckets.number >> PAGE_BITS
-        return span.buckets.pick(slice(*np.searchsorted(pages, (first, last + 1)).tolist()))
-
-    def _extend(self, span: _Span, level: int, first: int, last: int) -> None:
-        """Have at least these pages in the span, and its last one as it is now."""
-        assert self.paged is not None, "only called with pages"
-        if span.paged != self.paged:
-            known = known_of(span.buckets, self._exponent(level))
-            pages = span.buckets.number >> PAGE_BITS
-            # Pages beyond what was acknowledged may have come without their neighbours.
-            whole = np.flatnonzero(known.newest <= span.paged.fine_seq)
-            old = int(pages[starts_of(pages)][whole[-1]]) if len(whole) else span.first_page
-            span.buckets, span.last_page, span.paged = span.buckets.pick(pages < old), old - 1, self.paged
-        if first < span.first_page:
-            before = self._pages(level, first, span.first_page - 1)
-            span.buckets, span.first_page = concatenate((before, span.buckets)), first
-        if last > span.last_page:
-            after = self._pages(level, span.last_page + 1, last)
-            span.buckets, span.last_page = concatenate((span.buckets, after)), last
-
-    def _pages(self, level: int, first: int, last: int) -> Buckets:
-        if self._at_hand_only:
-            raise NotAtHand
-        return self._decode(level, self.source.pages(level, first, last))
-
-    def _decode(self, level: int, bodies: Sequence[PageBody]) -> Buckets:
-        return decode([(0, number, body) for number, body in bodies], self._exponent(level))
 
 
 def _nothing() -> _Read:

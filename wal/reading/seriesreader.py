@@ -18,8 +18,8 @@ from wal.reading.axisrange import steps_within
 from wal.reading.drawing import Parts, Whole, make_series, nothing_of, whole_of
 from wal.reading.lineage import pieces_of, superseded_from
 from wal.reading.pace import WINDOW_S, Pace
-from wal.reading.pagereader import TooManyRecords
 from wal.reading.pointreader import PointReader, StreamView
+from wal.reading.spans import TooManyRecords
 from wal.reading.streampages import PagedMetric, StreamPages
 from wal.reading.summarising import GrowingSummaries
 from wal.source import Points, SourceError

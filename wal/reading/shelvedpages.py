@@ -13,8 +13,8 @@ import numpy as np
 
 from wal.reading.indexfile import IndexFile
 from wal.reading.ownpages import LAG_RECORDS
-from wal.reading.pagereader import Pages, TooManyRecords
 from wal.reading.points import no_points
+from wal.reading.spans import Pages, TooManyRecords
 from wal.source import PageBody, Paged, Points
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Kept:
 
 
 class ShelvedPages:
-    """Passes Cassandra's answers on and keeps them. Implements :class:`wal.reading.pagereader.Pages`."""
+    """Passes Cassandra's answers on and keeps them. Implements :class:`wal.reading.spans.Pages`."""
 
     writes = 0
 

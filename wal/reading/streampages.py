@@ -17,12 +17,13 @@ import numpy as np
 from wal.pyramid import TAIL_RECORDS, CorruptPage
 from wal.reading.drawing import Parts, Whole
 from wal.reading.ownpages import OwnPages
-from wal.reading.pagereader import NotAtHand, PageReader, Pages, TooManyRecords
+from wal.reading.pagereader import PageReader
 from wal.reading.pointcache import whole_prefix
 from wal.reading.pointreader import StreamView, pace_in, silence
 from wal.reading.points import no_points
 from wal.reading.readercache import ReaderCache
 from wal.reading.shelvedpages import KeptPages, Place, ShelvedPages
+from wal.reading.spans import NotAtHand, Pages, TooManyRecords
 from wal.source import PageBody, Paged, RunState, SourceError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ LOCAL_RECORDS = 1 << 17
 
 @dataclass(slots=True)
 class SourcePages:
-    """One metric of one stream of a source; implements :class:`wal.reading.pagereader.Pages`.
+    """One metric of one stream of a source; implements :class:`wal.reading.spans.Pages`.
 
     ``source`` is looked up anew for every question: a connection may have been lost. With ``nearer``, the
     newest records come from there.

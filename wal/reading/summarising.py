@@ -11,7 +11,7 @@ import numpy as np
 from wal.paging.buckets import FAN_OUT_BITS
 from wal.pyramid import columns_of
 from wal.reading.drawing import Parts, Whole
-from wal.reading.pagereader import TooManyRecords
+from wal.reading.spans import TooManyRecords
 from wal.summary import CURVE_BUCKETS, Bucket, MetricSummary
 
 SUMMARIES_KEPT = 1_024
