@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -63,12 +64,35 @@ def test_a_training_and_the_commands_write_private_files(tmp_path: Path, umask: 
     assert list(open_to_others(tmp_path / "home")) == []
 
 
+def listening(pid: int) -> set[str]:
+    """Addresses that a process accepts TCP connections at, as ``/proc`` writes them: hexadecimal, no port."""
+    inodes: set[str] = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            inodes.update(re.findall(r"socket:\[(\d+)\]", os.readlink(link)))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {row[1].partition(":")[0] for row in rows if row[3] == LISTENS and row[9] in inodes}
+
+
+LISTENS = "0A"
+LOOPBACK = "0100007F"
+"""127.0.0.1, in the byte order of the machines that this runs on."""
+
+
 @pytest.mark.cassandra
-def test_a_nodes_files_are_private(tmp_path: Path) -> None:
+def test_a_nodes_files_are_private_and_it_listens_on_loopback_alone(tmp_path: Path) -> None:
     before = os.umask(0o000)
     try:
-        with running_node(tmp_path / "node"):
+        with running_node(tmp_path / "node") as node:
             found = list(open_to_others(tmp_path / "node"))
+            heard_at = listening(node.pid) if sys.platform == "linux" else {LOOPBACK}
     finally:
         os.umask(before)
     assert found == []
+    assert heard_at == {LOOPBACK}
