@@ -17,11 +17,11 @@ def status_lines(status: StoreStatus, now_ns: int, width: int, failure: str = ""
     ``failure`` is why the last read of the screen failed.
     """
     said, kept = _connection(status, now_ns), _kept(status, now_ns)
-    if status.warning:
-        kept += [Piece(" · "), Piece(fmt.clean(status.warning, 1000), "bad")]
     if failure:
         said = [Piece("not up to date", "bad"), Piece(f" · {fmt.clean(failure)} · "), *said]
     advice = [Piece(fmt.clean(text), "muted") for text in (status.remedy, _why(status)) if text]
+    if status.warning:  # first, or a narrow terminal would cut it off
+        advice.insert(0, Piece(fmt.clean(status.warning, 1000), "bad"))
     for place in range(len(advice) - 1, 0, -1):
         advice.insert(place, Piece(" · ", "muted"))
     if not advice:

@@ -50,6 +50,15 @@ def test_a_warning_stands_behind_the_connection() -> None:
     assert said(status) == "Cassandra up · the log takes 12.0 GB"
 
 
+def test_a_warning_is_not_pushed_out_by_a_remedy() -> None:
+    status = StoreStatus(
+        Connection.OFFLINE, "refused", "See canopy status --check", unshipped=88, warning="12.0 GB taken"
+    )
+    assert said(status, 60) == (
+        "Cassandra offline · 88 records safe on disk\n12.0 GB taken · See canopy status --check · refused"
+    )
+
+
 def test_a_failure_comes_first() -> None:
     assert said(StoreStatus(Connection.UP), failure="the disk is gone").startswith(
         "not up to date · the disk is gone · Cassandra up"
