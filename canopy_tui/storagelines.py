@@ -34,7 +34,7 @@ def sentence(report: StorageReport) -> str:
     since = f" {fmt.duration(report.taken_ns - report.since_ns)}" if report.since_ns else ""
     match report.verdict:
         case Verdict.NOTHING:
-            return "nothing was logged here yet"
+            return "the log holds no runs"
         case Verdict.VERIFIED:
             return f"all {fmt.plural(totals.committed, 'record')} delivered and verified"
         case Verdict.DELIVERED:

@@ -59,7 +59,7 @@ def canopy(env: Mapping[str, str], cwd: Path, *arguments: str) -> subprocess.Com
 
 def test_nothing_yet(tmp_path: Path) -> None:
     done = canopy(shell(tmp_path), tmp_path, "status")
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing was logged here yet")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "the log holds no runs")
 
 
 def test_without_a_cassandra(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_watching_on_a_terminal_draws_over_itself(tmp_path: Path, terminal: tupl
     wait_until(drawn_twice)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
-    assert b"nothing was logged here yet" in seen
+    assert b"the log holds no runs" in seen
     assert b"Traceback" not in seen
 
 

@@ -58,7 +58,7 @@ def text_of(page: list[list[object]] | list) -> str:
 
 
 SENTENCES = {
-    Verdict.NOTHING: "nothing was logged here yet",
+    Verdict.NOTHING: "the log holds no runs",
     Verdict.VERIFIED: "all 1,204,331 records delivered and verified",
     Verdict.DELIVERED: "all 1,204,331 records delivered, 1,000,000 verified so far",
     Verdict.CATCHING_UP: "delivering: 88,120 of 1,204,331 records on the way, 53 s left",
@@ -212,4 +212,4 @@ def test_ascii() -> None:
 
 def test_no_records_at_all() -> None:
     empty = report(verdict=Verdict.NOTHING, totals=Totals(), disk=DiskState(0, None))
-    assert text_of(storage_page(empty, 80, True)).startswith("nothing was logged here yet\n\nCassandra")
+    assert text_of(storage_page(empty, 80, True)).startswith("the log holds no runs\n\nCassandra")
