@@ -112,6 +112,7 @@ class Syncer:
             self.state, self.backlog, self.doubts, self.keeper, self._monotonic,
             include_offline=self._include_offline,
         )  # fmt: skip
+        self._doubtful_first = False
         self._look_at = self._damaged_at = 0.0
         self._grew_at = self._monotonic()
 
@@ -197,11 +198,7 @@ class Syncer:
         try:
             if self.link.fresh:
                 self._connected(store)
-            rows, base = self.settings.batch_size, self.announcer.base
-            self._loader.fill_live(store, rows)
-            self.pages.fill(store, rows, base, coarse=True)
-            self._loader.fill_backlog(store, rows)
-            self.pages.fill(store, rows, base, coarse=False)
+            self._fill(store)
             self.shipper.pump(store)
             if self.announcer.work(store, busy=not self.shipper.idle):
                 self.link.succeeded()
@@ -215,6 +212,22 @@ class Syncer:
         except sqlite3.Error as error:  # a base that cannot be kept must not be used
             log.warning("state.db cannot be written (%s): nothing is sent until it can", error)
             self.link.pause(SAVE_AGAIN_S)
+
+    def _fill(self, store: CassandraStore) -> None:
+        """Read ahead: what is live, then what was never sent and what is doubtful, either first in turn.
+
+        Over a link that drops every minute, all that was acknowledged of late is doubtful each time: if that
+        always went first, nothing else would ever go.
+        """
+        rows, base = self.settings.batch_size, self.announcer.base
+        self._loader.fill_live(store, rows)
+        self.pages.fill(store, rows, base, coarse=True)
+        self._doubtful_first = not self._doubtful_first
+        if self._doubtful_first:
+            self._loader.fill_doubtful(store, rows)
+        self._loader.fill_backlog(store, rows)
+        self.pages.fill(store, rows, base, coarse=False)
+        self._loader.fill_doubtful(store, rows)
 
     def _connected(self, store: CassandraStore) -> None:
         """A new connection: is it the Cassandra that the cursors speak of?"""

@@ -1,5 +1,6 @@
 """``make faults SEEDS=n``: trials by seed with nodes of their own, until all are done or one finds something.
 
+The first on one node is three hours of fake time over a link that drops every minute.
 Nine of ten run on one node behind a proxy, every tenth on three nodes at 127.0.0.1–3 with replication 3 and
 LOCAL_QUORUM (2.5 GB of memory). The exit code is 1 when an oracle spoke; its seed makes the trial again.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 THREE_NODES_EVERY = 10
 THREE_NODES_HEAP_MB = 400
+DROPPING_MINUTES = 180
 
 
 def main() -> int:
@@ -47,6 +49,7 @@ def _run(count: int, seeds: Sequence[int], figures: Figures) -> bool:
     """The trials of these seeds on so many nodes. False when one found something; it says what."""
     from helpers.nodes import ended_with_us, keyspace_over_restarts, running_node
 
+    from faults.longoutage import drop_every_minute, long_outage
     from faults.nemeses import LINKS, ONE_NODE, PROCESSES, THREE_NODES
     from faults.trial import run_trial
     from wal.cassandra.server import cluster
@@ -60,6 +63,13 @@ def _run(count: int, seeds: Sequence[int], figures: Figures) -> bool:
             for node in nodes:
                 stack.enter_context(ended_with_us(node))
                 node.wait_ready()
+        if count == 1:
+            with (
+                keyspace_over_restarts(nodes[0]) as settings,
+                long_outage(directory, settings, nodes[0]) as outage,
+            ):
+                drop_every_minute(outage, DROPPING_MINUTES)
+            print(f"a link that drops every minute for {DROPPING_MINUTES} minutes: ok", flush=True)
         nemeses = (*PROCESSES, *((*LINKS, *ONE_NODE) if count == 1 else THREE_NODES))
         for seed in seeds:
             began = time.monotonic()

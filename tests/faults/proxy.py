@@ -164,7 +164,7 @@ class _Link:
             return
         # Timers of one instant may swap places: each is a little later than the one before.
         self._clear_at = max(now + seconds, self._clear_at + 1e-6)
-        self.loop.call_at(self._clear_at, to.write, data)
+        self.loop.call_at(self._clear_at, _write, to, data)
 
     def close(self) -> None:
         for end in (self.client, self.node):
@@ -180,6 +180,11 @@ class _Link:
                 end.abort()
         self.proxy.broken += 1
         self.proxy.links.discard(self)
+
+
+def _write(to: asyncio.Transport, data: bytes) -> None:
+    if not to.is_closing():  # the connection may have ended while the piece was delayed
+        to.write(data)
 
 
 class _End(asyncio.Protocol):

@@ -64,15 +64,18 @@ class Loader:
                 break
             self._load(store, batch_rows, *taken, live=True)
 
-    def fill_backlog(self, store: CassandraStore, batch_rows: int) -> None:
-        """The same for doubtful records, then the backlog."""
+    def fill_doubtful(self, store: CassandraStore, batch_rows: int) -> None:
+        """The same for what is to be sent again, in the backlog lane."""
         while self._shipper.room > 0:
-            limit = self._shipper.room * batch_rows
-            doubtful = self._doubts.take(limit, self._is_open)
-            if doubtful is not None:
-                self._load_again(store, batch_rows, *doubtful)
-                continue
-            taken = self._backlog.next_old(limit)
+            taken = self._doubts.take(self._shipper.room * batch_rows, self._is_open)
+            if taken is None:
+                break
+            self._load_again(store, batch_rows, *taken)
+
+    def fill_backlog(self, store: CassandraStore, batch_rows: int) -> None:
+        """The same for the backlog."""
+        while self._shipper.room > 0:
+            taken = self._backlog.next_old(self._shipper.room * batch_rows)
             if taken is None:
                 break
             self._load(store, batch_rows, *taken, live=False)

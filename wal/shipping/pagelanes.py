@@ -6,8 +6,9 @@ written again comes again behind all others: only once a lane is read to its end
 is acknowledged, every page holds all points up to that look's ``paged_seq``. That is what is announced.
 
 A node answers before its commit log is on disk. So a lane starts again from what has been acknowledged for
-:data:`wal.shipping.doubts.QUIET_S` whenever the connection is lost, and when a syncer starts. Pages are
-idempotent: that costs time and nothing else.
+:data:`wal.shipping.doubts.QUIET_S` when a syncer starts, and when the connection was lost; but then only once
+it was read to its end, as over a link that drops every minute it would never get there. Pages are idempotent:
+that costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class _Lane:
 
     Everything up to ``read_after`` is handed out, ``read_seq`` is the stream's ``paged_seq`` that this holds
     all of, ``claimed`` the same of what is acknowledged. ``mark``: when ``acked`` was what (monotonic s).
+    ``doubtful``: a connection was lost with something acknowledged that was not certain.
     ``cycle`` grows whenever the lane starts again: what was handed out before says nothing any more.
     """
 
@@ -72,14 +74,20 @@ class _Lane:
     late_seq: int = 0
     cycle: int = 0
     mark: tuple[float, int] | None = None
+    doubtful: bool = False
     outstanding: deque[PageParcel] = field(default_factory=deque["PageParcel"])
 
     def start_again(self) -> None:
         """From what is certain."""
+        self.acked, self.doubtful = self.settled, False
+        self.go_on()
+
+    def go_on(self) -> None:
+        """From what is acknowledged: what was handed out beyond is on no way any more."""
         self.cycle += 1
         self.outstanding.clear()
-        self.acked = self.read_seq = self.settled
-        self.read_after = key_after(self.settled)
+        self.read_seq = self.acked
+        self.read_after = key_after(self.acked)
         self.mark = None
 
     def complete(self, seq: int) -> None:
@@ -304,6 +312,9 @@ class PageLanes:
             self._unsettled.add((stream_id, lane.coarse))
         if lane.acked >= parcel.shipping.paging.paged_seq:
             self._unacked.discard((stream_id, lane.coarse))
+            if lane.doubtful:
+                lane.start_again()
+                self.on_built(parcel.shipping.paging)
         self._note(parcel.shipping)
 
     def settle(self) -> None:
@@ -315,6 +326,8 @@ class PageLanes:
         for stream_id, coarse in tuple(self._unsettled):
             shipping = self._shippings[stream_id]
             lane = shipping.lanes[coarse]
+            if lane.doubtful:
+                continue
             if lane.mark is None:
                 lane.mark = now, lane.acked
             elif now - lane.mark[0] >= QUIET_S:
@@ -329,7 +342,10 @@ class PageLanes:
         """The connection was lost: nothing that was acknowledged of late is certain."""
         for shipping in tuple(self._shippings.values()):
             for lane in shipping.lanes:
-                if lane.outstanding or lane.acked > lane.settled:
+                lane.doubtful = lane.doubtful or lane.acked > lane.settled
+                if lane.doubtful and lane.acked >= shipping.paging.paged_seq:
                     lane.start_again()
+                elif lane.doubtful or lane.outstanding:
+                    lane.go_on()
             self.on_built(shipping.paging)
         self._unsettled.clear()
