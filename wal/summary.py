@@ -271,7 +271,7 @@ class MetricSummary:
 
         Raises ValueError for bytes that cannot be a summary.
         """
-        if len(data) < _HEAD.size or data[0] != _VERSION:
+        if not MetricSummary.is_sound(data):
             raise ValueError("not a metric summary of a known version")
         return _HEAD.unpack_from(data)[7:11]
 

@@ -153,6 +153,7 @@ _SPOILING = (
     "UPDATE keyset SET names = ?",
     "UPDATE metric SET name = ? || name",
     "UPDATE metric SET summary = CAST(? AS BLOB)",
+    "UPDATE metric SET summary = CAST(substr(summary, 1, length(summary) - 7 + length(?) % 7) AS BLOB)",
     "UPDATE record SET body = CAST(? AS BLOB)",
 )
 _TRICKS = (
