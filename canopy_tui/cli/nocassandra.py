@@ -1,9 +1,11 @@
-"""What to say to who asks for a Cassandra where none is in use."""
+"""What to say where no Cassandra is in use, or what is remembered of it cannot be read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -32,3 +34,24 @@ def no_cassandra() -> click.ClickException:
         "No Cassandra is in use: start one with 'canopy cassandra up', or name yours in "
         "conf/cassandra_config.yaml or CASCOR_CASSANDRA_CONTACT_POINTS."
     )
+
+
+@contextmanager
+def readable_state(log_dir: Path) -> Generator[None]:
+    """Says in a sentence what keeps ``state.db``, or a file that is written beside it, from being used."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # a disk or a lock
+        raise click.ClickException(
+            f"a file that is needed cannot be used ({error}): canopy status --check looks at the disk."
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise click.ClickException(
+            f"{log_dir / 'state.db'} is damaged ({error}). 'canopy sync --once' makes it anew: what lies in "
+            "the log is sent again, and nothing doubles."
+        ) from None
+    except BrokenPipeError:  # of our own output: no file's fault
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}.") from None

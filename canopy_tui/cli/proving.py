@@ -53,7 +53,7 @@ class Progress:
 @contextmanager
 def delivering() -> Generator[Delivery]:
     """The log directory and the Cassandra in use. Raises click's error where there is none."""
-    from canopy_tui.cli.nocassandra import no_cassandra
+    from canopy_tui.cli.nocassandra import no_cassandra, readable_state
     from wal.cassandra.store import open_store
     from wal.link import Finder
     from wal.paths import log_dir
@@ -65,7 +65,8 @@ def delivering() -> Generator[Delivery]:
     store = open_store(target.endpoint, target.settings)
     progress = Progress()
     try:
-        yield Delivery(log_dir(), store, progress.rows)
+        with readable_state(log_dir()):
+            yield Delivery(log_dir(), store, progress.rows)
     finally:
         progress.clear()
         store.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from canopy_tui.cli.nocassandra import readable_state
 from canopy_tui.cli.printing import json_number
 from canopy_tui.format import ago, clean, count, plural
 
@@ -50,7 +51,9 @@ def retry(ctx: click.Context, run: str | None) -> None:
     if not rows:
         click.echo("No record was refused.")
         return
-    if not setaside.retry(log_dir(), rows):
+    with readable_state(log_dir()):
+        answered = setaside.retry(log_dir(), rows)
+    if not answered:
         raise click.ClickException("the syncer does not answer; it will retry them as soon as it does.")
     ctx.exit(ship_once(log_dir()))
 
@@ -89,4 +92,5 @@ def _rejected(run: str | None) -> list[Rejected]:
             run_id = pick_run(list(source.runs()), run).run_id
         finally:
             source.close()
-    return setaside.rejected(log_dir(), run_id)
+    with readable_state(log_dir()):
+        return setaside.rejected(log_dir(), run_id)
