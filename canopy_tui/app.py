@@ -13,7 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 from textual.signal import Signal
 from textual.theme import Theme
@@ -58,7 +58,8 @@ class CanopyApp(App[None]):
         ),
     ]
 
-    store_status: reactive[StoreStatus] = reactive(StoreStatus(Connection.LOCAL_ONLY), init=False)
+    store_status: var[StoreStatus] = var(StoreStatus(Connection.LOCAL_ONLY), init=False)
+    """Changes every second while a run lives; who shows it is told, and nothing else is painted anew."""
 
     def __init__(
         self,

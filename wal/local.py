@@ -138,7 +138,11 @@ class LocalSource:
 
     def topologies(self, run_id: UUID) -> Sequence[TopologyRow]:
         """Topology snapshots, newest first."""
-        rows = [row for stream in self._streams(run_id) for row in self._rare(stream).topologies]
+        return self.topologies_of(self._streams(run_id))
+
+    def topologies_of(self, streams: Sequence[StreamEntry]) -> Sequence[TopologyRow]:
+        """The same of streams that were looked at just now."""
+        rows = [row for stream in streams for row in self._rare(stream).topologies]
         return sorted(rows, key=lambda row: (row.ts, row.seq), reverse=True)
 
     def topology(self, run_id: UUID, stream_id: UUID, seq: int) -> dict[str, object]:

@@ -305,12 +305,12 @@ class MergedSource:
         """Topology snapshots, newest first. Raises like :meth:`run`."""
         found: dict[tuple[UUID, int], TopologyRow] = {}
         views = self._views(run_id)
-        if not all(view.row.stream_id in self._local_ids(run_id) for view in views):
+        here = [view.entry for view in views if view.entry is not None]
+        if len(_readable(here)) < len(views):
             for row in self._ask(("topologies", run_id), lambda store: store.topologies(run_id)):
                 found[row.stream_id, row.seq] = row
-        if any(view.entry is not None for view in views):
-            for row in self.local.topologies(run_id):
-                found[row.stream_id, row.seq] = row
+        for row in self.local.topologies_of(here):
+            found[row.stream_id, row.seq] = row
         return sorted(found.values(), key=lambda row: (row.ts, row.seq), reverse=True)
 
     def topology(self, run_id: UUID, stream_id: UUID, seq: int) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -28,8 +28,8 @@ class StatusLine(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
     DEFAULT_CSS = f"StatusLine {{ height: 1; padding: 0 1; {TONE_CSS} }}"
 
-    status: reactive[StoreStatus] = reactive(StoreStatus(Connection.LOCAL_ONLY))
-    failure: reactive[str] = reactive("")
+    status: var[StoreStatus] = var(StoreStatus(Connection.LOCAL_ONLY))
+    failure: var[str] = var("")
     """Why what is on the screen is not up to date; empty when it is."""
 
     def __init__(self) -> None:
@@ -53,8 +53,11 @@ class StatusLine(Widget):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self._lines = status_lines(self.status, self.app.clock_ns(), self.content_size.width, self.failure)
-        self.styles.height = len(self._lines)
+        lines = status_lines(self.status, self.app.clock_ns(), self.content_size.width, self.failure)
+        if lines == self._lines:
+            return  # a line of the screen below this one would have all of this one painted anew
+        self._lines = lines
+        self.styles.height = len(lines)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -12,6 +12,7 @@ import pytest
 from helpers.onerun import RECORDS, acknowledge, grow, write_run
 from helpers.screenlogs import SECOND_NS, LogWriter, falling
 from helpers.screens import app_on, lines_of, settled, text_of, until
+from textual._compositor import Compositor, LayoutUpdate
 
 from canopy_tui.app import CanopyApp
 from canopy_tui.chartlayout import Kind
@@ -318,3 +319,27 @@ async def test_a_poor_terminal_gets_ascii_only(writer: LogWriter) -> None:
             await pilot.press(tab)
             await settled(pilot)
             assert text_of(app).isascii()
+
+
+async def test_growth_paints_the_screen_in_parts(
+    writer: LogWriter, run_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the whole of it, although the records to ship change all the time, here and on the list below."""
+    whole = 0
+    paint = Compositor.render_full_update
+
+    def counting(self: Compositor, simplify: bool = False) -> LayoutUpdate:
+        nonlocal whole
+        whole += 1
+        return paint(self, simplify)
+
+    app = app_on(writer, open_run=run_id)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: charts_on(app) == CHARTS)
+        await pilot.pause()
+        monkeypatch.setattr(Compositor, "render_full_update", counting)
+        before = app.store_status.unshipped
+        writer.log(NAME, {"val/loss": 0.3}, 1500)
+        await until(pilot, lambda: "1,500" in head_of(app) and app.store_status.unshipped != before)
+        await pilot.pause()
+        assert whole == 0
