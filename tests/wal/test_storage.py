@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -76,6 +77,15 @@ def test_who_ships_is_believed_before_who_reads() -> None:
     writer = syncer(Connection.TROUBLE, detail="It is so.", remedy="Do that: x", since_ns=5)
     judgement = judge(WAITING, writer, StoreStatus(Connection.OFFLINE, "no answer", since_ns=9))
     assert (judgement.reason, judgement.remedy, judgement.since_ns) == ("It is so.", "Do that: x", 5)
+
+
+def test_who_looks_only_now_takes_the_last_syncers_word_for_since_when() -> None:
+    gone = dataclasses.replace(syncer(Connection.OFFLINE, since_ns=5), pid=None)
+    away = StoreStatus(Connection.OFFLINE, "no answer", since_ns=9)
+    judgement = judge(WAITING, gone, away)
+    assert (judgement.reason, judgement.since_ns) == ("no answer", 5)
+    other = dataclasses.replace(gone, connection=Connection.UP)
+    assert judge(WAITING, other, away).since_ns == 9
 
 
 def look(

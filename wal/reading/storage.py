@@ -196,13 +196,15 @@ def judge(streams: Sequence[StreamStorage], syncer: SyncerState, store: StoreSta
     runs = syncer.pid is not None and syncer.connection is not None
     connection = syncer.connection if runs else store.connection
     said = syncer if runs else store
+    # Who looks only now does not know since when; the last syncer may have said the same.
+    since_ns = syncer.since_ns if syncer.connection is connection else said.since_ns
     match connection:
         case Connection.LOCAL_ONLY:
             return Judgement(Verdict.LOCAL_ONLY, said.detail, said.remedy)
         case Connection.OFFLINE:
-            return Judgement(Verdict.OFFLINE, said.detail, said.remedy, said.since_ns)
+            return Judgement(Verdict.OFFLINE, said.detail, said.remedy, since_ns)
         case Connection.TROUBLE:
-            return Judgement(Verdict.PARKED, said.detail, said.remedy, said.since_ns)
+            return Judgement(Verdict.PARKED, said.detail, said.remedy, since_ns)
         case Connection.STARTING if runs:
             return Judgement(Verdict.STARTING, said.detail, said.remedy)
         case _:
