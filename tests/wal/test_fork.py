@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers.manyforks import fork_while_sealing
 from helpers.trainer import environment, run_script
 from helpers.waiting import stream_records, streams_in, wait_until
 
 from wal.journal import Liveness, SegmentMeta, liveness, read_meta, segment_paths
-from wal.record import Kind
 
 
 def newest_meta(stream_dir: Path) -> SegmentMeta:
@@ -109,53 +109,8 @@ def test_spawned_workers_join_the_run(tmp_path: Path) -> None:
     run_multiprocessing(tmp_path, "spawn")
 
 
-MANY_FORKS = """
-import os, signal, sys, threading
-from pathlib import Path
-from wal.training.current import start_run
-from wal.segments.meta import Limits
-from wal.training.starting import Wishes
-
-signal.alarm(100)  # a child that hangs inside SQLite is killed by it: its own is inherited as none
-limits = Limits(records=30, tick_seconds=0.005)
-run = start_run(Path(sys.argv[1]), Wishes(project="p", name="n"), limits=limits)
-stop = threading.Event()
-logged = 0
-
-def train():
-    global logged
-    while not stop.is_set():
-        assert run.log({"loss": 0.5, "step": logged}) is not None
-        logged += 1
-
-thread = threading.Thread(target=train)
-thread.start()
-for number in range(300):
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)
-        if number % 6 == 0:
-            assert run.log({"worker": number}) == 1
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, number
-stop.set()
-thread.join()
-run.finish()
-print(logged)
-"""
-
-
 def test_hundreds_of_forks_while_segments_are_made_and_sealed(tmp_path: Path) -> None:
-    logged = int(succeed(run_script(MANY_FORKS, str(tmp_path))))
-    main, children = split(tmp_path)
-    assert [record.seq for record in stream_records(main)] == list(range(1, logged + 1))
-    assert len(segment_paths(main)) > 3, "it must have rotated meanwhile"
-    assert len(children) == 50
-    for child in children:
-        assert [record.kind for record in stream_records(child)] == [Kind.LOG]
-        meta = newest_meta(child)
-        assert meta.end is None, "os._exit is a crash: nothing runs after it"
-        assert liveness(child, meta.stream) is Liveness.DEAD
+    fork_while_sealing(tmp_path, forks=300)
 
 
 SURVIVING_CHILD = """
