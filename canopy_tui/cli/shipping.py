@@ -27,6 +27,9 @@ EXIT_DRAINED, EXIT_BACKLOG, EXIT_REJECTED = 0, 2, 3
 GRACE_S = 10.0
 """How long ``--once`` waits for a Cassandra that does not answer: it may just be starting."""
 
+SETTLE_S = 150.0
+"""Rows and pages each need a minute without a lost connection, one perhaps after the other, and a look."""
+
 REDRAW_S = 0.2
 POLL_S = 0.2
 """How often the progress line is redrawn, and another syncer's status is read."""
@@ -74,9 +77,10 @@ def ship_once(directory: Path) -> int:
 
 
 def settle(directory: Path) -> None:
-    """Where no syncer runs, be one until what was delivered is certain: for a minute nothing is lost.
+    """Where no syncer runs, be one until what was delivered last is certain, which takes a minute.
 
-    A ``canopy sync --once`` ends before that, and the next one sends its last minute again.
+    A ``canopy sync --once`` ends before that, and the next one sends its last minute again. What was logged
+    offline, and never sent, stays here. What is damaged is not waited for longer than :data:`SETTLE_S`.
     """
     from wal.shipping import daemon
 
@@ -84,10 +88,16 @@ def settle(directory: Path) -> None:
     if not _acquired(lock, directory):
         return  # the syncer in the background sees to it by itself
     click.echo("Waiting a minute, to be certain of what was delivered last …", err=True)
+    until: float | None = None
+
+    def settled(syncer: Syncer) -> bool:
+        nonlocal until
+        until = until or time.monotonic() + SETTLE_S  # from when everything is there
+        ended = any(stream.ended for stream in syncer.backlog.streams.values())
+        return not ended or time.monotonic() >= until
+
     try:
-        _run(
-            _make_syncer(directory), lambda syncer: not any(s.ended for s in syncer.backlog.streams.values())
-        )
+        _run(_make_syncer(directory, include_offline=False), settled)
     finally:
         lock.release()
 
@@ -99,13 +109,14 @@ def _acquired(lock: object, directory: Path) -> bool:
         raise click.ClickException(f"{directory} cannot be synced: {error.strerror}.") from None
 
 
-def _make_syncer(directory: Path) -> Syncer:
+def _make_syncer(directory: Path, *, include_offline: bool = True) -> Syncer:
     from wal.link import Finder
     from wal.shipping.loop import connect, log_to_file
     from wal.syncer import Syncer
 
     log_to_file(directory)
-    return Syncer(directory, connect, Finder(os.environ, Path.cwd()))
+    finder = Finder(os.environ, Path.cwd())
+    return Syncer(directory, connect, finder, include_offline=include_offline)
 
 
 def _ship(syncer: Syncer) -> int:
