@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.proxy import Mode, proxied
 from helpers.logs import write_run
 from helpers.nodes import settings_for
 from helpers.processes import cpu_seconds
@@ -303,3 +304,37 @@ def test_watching_and_listing_as_well(tmp_path: Path, cassandra5: Node) -> None:
     assert printed.splitlines()[-1].endswith(f"127.0.0.1:{place.settings.port} (0 to ship)")
     assert len(printed.splitlines()) <= 4, printed
     assert in_cassandra(place.settings).content == in_log(place.log_dir)
+
+
+def test_requests_that_are_not_answered_in_time(tmp_path: Path, cassandra5: Node) -> None:
+    """Records arrive, their acknowledgements do not: said with the driver's word and a command; then it heals
+    by itself."""
+    late = Bad(
+        lambda place: None,
+        ("did not answer a request in time (OperationTimedOut: client request timeout).",),
+        "Raise request_timeout (1 s), or see how busy it is: nodetool tpstats",
+        lambda place: None,
+    )
+    with proxied(cassandra5.endpoint) as proxy:
+        place = Place(tmp_path, cassandra5)
+        _make_tables(place)
+        place.configure(port=proxy.port, request_timeout=1)
+        syncer = place.start("wal.syncer", "--auto", "--log-dir", str(place.log_dir), "--cwd", str(tmp_path))
+        try:
+            wait_until(lambda: place.status_row().get("drained"))
+            proxy.switch(Mode.DEAFEN)
+            write_run(place.log_dir, ({"loss": float(n)} for n in range(RECORDS)))
+            wait_until(lambda: "OperationTimedOut" in str(place.status_row().get("detail")))
+            _, printed = place.canopy("status")
+            assert_said(late, printed)
+            assert f"{RECORDS} records safe on disk: " in printed
+            assert_said(late, (place.log_dir / "syncer.log").read_text())
+            proxy.switch(Mode.FORWARD)
+            wait_until(lambda: place.status_row().get("waiting") == 0)
+            assert in_cassandra(place.settings).content == in_log(place.log_dir)
+            _, printed = place.canopy("status")
+            assert re.search(r"last error .* Mended \d\d:\d\d\.", re.sub(r"\s+", " ", printed)), printed
+        finally:
+            syncer.send_signal(signal.SIGTERM)
+            printed, _ = syncer.communicate(timeout=60)
+    assert (syncer.returncode, printed) == (0, "")
