@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from helpers.logs import START_NS, Ticking, log, make_run, open_journal, write_run
 from helpers.syncing import make_syncer
+from helpers.trainer import run_script
 from helpers.waiting import wait_until
 
 from wal.link import Target
@@ -168,6 +169,23 @@ def test_a_closed_stream_is_on_the_disk_whole_and_a_killed_one_as_far_as_it_said
     source.close()
     assert (shown.state, shown.committed) == (RunState.CRASHED, 8)
     assert shown.durable in (7, 8)  # the background thread may have synced the last one as well
+
+
+def test_a_write_ahead_log_that_is_gone_is_named(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, wal; run = wal.init(dir=sys.argv[1], project='p')\n"
+        "for n in range(7): run.log({'x': n})\n"
+        "run.flush(); os._exit(9)"
+    )
+    finished = run_script(code, str(tmp_path))
+    assert finished.returncode == 9, finished.stderr
+    (before,) = look(tmp_path, time.time_ns()).streams
+    assert before.problem == ""
+    for path in tmp_path.rglob("*.db-*"):
+        path.unlink()
+    (after,) = look(tmp_path, time.time_ns()).streams
+    assert after.committed == 0
+    assert "lacks records 1 to 7, which were on disk" in after.problem
 
 
 def test_the_syncer_and_its_last_words(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from wal.reading.storage import (
     total,
 )  # fmt: skip
 from wal.reading.streams import StreamEntry
-from wal.segments.liveness import boot_id, durable_seq, host_name, lock_holder
+from wal.segments.liveness import LOCK_NAME, boot_id, durable_seq, host_name, lock_holder
 from wal.source import Connection, RunDetail, RunRow, RunState, SourceError, StoreStatus, StreamRow
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class StorageLook:
             verified=verified.seq if verified is not None else 0,
             waiting=max(entry.unshipped, 0) if ships else 0,
             rejected=refused,
-            problem=entry.problem or reason,
+            problem=entry.problem or _lacking(entry) or reason,
         )
 
     def _report(
@@ -223,6 +223,25 @@ def _durable(entry: StreamEntry) -> int | None:
         return entry.last_seq
     said = durable_seq(entry.directory)
     return None if said is None else min(said, entry.last_seq)
+
+
+def _lacking(entry: StreamEntry) -> str:
+    """What a writer that is dead had put on disk and nobody finds any more; empty when there is nothing.
+
+    Of a ``-wal`` that was deleted, or not copied along, SQLite says nothing: its records are just not there.
+    """
+    if entry.last_seq and entry.state is not RunState.CRASHED:
+        return ""
+    said = durable_seq(entry.directory) or 0
+    try:
+        if said <= entry.last_seq or lock_holder(entry.directory / LOCK_NAME) is not None:
+            return ""
+    except OSError:
+        return ""
+    return (
+        f"{entry.directory} lacks records {entry.last_seq + 1} to {said}, which were on disk: "
+        "was a -wal file deleted, or not copied along?"
+    )
 
 
 def rejected_records(log_dir: Path) -> Rejected:
