@@ -34,12 +34,29 @@ class KeyLine(Footer):
 
     def __init__(self) -> None:
         super().__init__(compact=True, show_command_palette=False)
+        self._composed: object = None
+        """What decided on the keys when they were made."""
 
     def compose(self) -> ComposeResult:
         keys = [key for key in super().compose() if isinstance(key, FooterKey)]
         cells = [(key.action, fmt.cells(f"{key.key_display} {key.description} ")) for key in keys]
         room = self.content_size.width + 1  # the gap after the last one may be cut
         yield from (key for key, shown in zip(keys, fitting(cells, room), strict=True) if shown)
+
+    async def recompose(self) -> None:
+        """Make the keys anew if others are to be shown: bindings are said to change with every focus, and a
+        key is a widget."""
+        if not self.is_attached:  # asked for before its screen was left
+            return
+        keys = [
+            (binding.key, binding.description, enabled)
+            for _, binding, enabled, _ in self.screen.active_bindings.values()
+            if binding.show
+        ]
+        decisive = (self._bindings_ready, self.content_size.width, keys)
+        if decisive != self._composed:
+            self._composed = decisive
+            await super().recompose()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.recompose)

@@ -9,6 +9,7 @@ from helpers.screenlogs import LogWriter, falling
 from helpers.screens import app_on, lines_of, settled, until
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.widgets._footer import FooterKey
 
 from canopy_tui.app import CanopyApp
 from canopy_tui.widgets.key_line import ALWAYS, fitting
@@ -48,6 +49,23 @@ async def test_every_screen_says_how_to_leave_it(tmp_path: Path, width: int) -> 
             await until(pilot, lambda: _says_the_way_out(app))
             await pilot.resize_terminal(120, 20)
             await until(pilot, lambda: "Compare" in lines_of(app)[-1] or "Differences" in lines_of(app)[-1])
+    writer.close()
+
+
+async def test_keys_are_made_anew_only_when_others_are_to_be_shown(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path / "log")
+    writer.start("only")
+    writer.log_curves("only", {"loss": falling(30)}, lasting_s=60)
+    app = app_on(writer)
+    async with app.run_test(size=(120, 20)) as pilot:
+        await until(pilot, lambda: app.listed and "Open" in lines_of(app)[-1])
+        await settled(pilot)
+        keys = list(app.screen.query(FooterKey))
+        app.screen.refresh_bindings()
+        await settled(pilot)
+        assert list(app.screen.query(FooterKey)) == keys
+        await pilot.press("slash")
+        await until(pilot, lambda: "Open" not in lines_of(app)[-1])
     writer.close()
 
 
