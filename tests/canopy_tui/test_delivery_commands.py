@@ -8,22 +8,24 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from unittest import mock
 from uuid import UUID
 
 import pytest
-from click.testing import CliRunner
 from helpers.logs import START_NS, log, make_run, open_journal
 from helpers.scan import in_cassandra, in_log, query
 from helpers.syncing import drain, make_syncer, step_until, write_segments
 from helpers.trainer import environment
 from helpers.waiting import streams_in, wait_until
 
-from canopy_tui.cli import prune
+from canopy_tui.__main__ import main
 from wal.journal import Journal, Limits
 from wal.settings import Settings
-from wal.shipping import daemon, doubts, housekeeping, pagelanes
+from wal.shipping import daemon, housekeeping
 
 
 def env_of(tmp_path: Path, settings: Settings, **more: str) -> dict[str, str]:
@@ -40,12 +42,28 @@ def env_of(tmp_path: Path, settings: Settings, **more: str) -> dict[str, str]:
     )
 
 
-def canopy(env: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """Exit code and what was printed."""
+def canopy(env: dict[str, str], *arguments: str, first: str = "") -> tuple[int, str]:
+    """Exit code and what was printed, by a process of its own that runs ``first`` before."""
+    program = f"{first}\nfrom canopy_tui.__main__ import main\nmain()"
     done = subprocess.run(
-        [sys.executable, "-m", "canopy_tui", *arguments], env=env, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program, *arguments], env=env, capture_output=True, text=True, timeout=120
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def here(env: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """The same in this process, which is quicker: for what only looks, or has a syncer's work done."""
+    printed = StringIO()
+    with (
+        mock.patch.dict(os.environ, env, clear=True),
+        mock.patch.object(sys, "argv", ["canopy", *arguments]),
+        redirect_stdout(printed),
+        redirect_stderr(printed),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, printed.getvalue()
 
 
 def test_verify_names_what_is_wrong_and_resend_mends_it_beside_a_running_syncer(
@@ -55,7 +73,7 @@ def test_verify_names_what_is_wrong_and_resend_mends_it_beside_a_running_syncer(
     env = env_of(tmp_path, keyspace5)
     directory = write_segments(log_dir, [100, 50])
     run_id, stream_id = directory.parent.name, directory.name
-    code, said = canopy(env, "verify", "@last")
+    code, said = here(env, "verify", "@last")
     assert (code, "rows 1..150 not delivered yet" in said) == (2, True), said
     syncer = subprocess.Popen(
         [sys.executable, "-m", "wal.syncer", "--auto", "--log-dir", str(log_dir), "--cwd", "/"], env=env
@@ -64,7 +82,7 @@ def test_verify_names_what_is_wrong_and_resend_mends_it_beside_a_running_syncer(
         wait_until(lambda: daemon.holder(log_dir) == syncer.pid)
         code, said = canopy(env, "sync", "--once")
         assert code == 0, said
-        code, said = canopy(env, "verify", "@last")
+        code, said = here(env, "verify", "@last")
         assert code == 0, said
         assert "rows 1..150 complete" in said
         assert "All 150 records of 1 run are in Cassandra as they were logged." in said
@@ -73,7 +91,7 @@ def test_verify_names_what_is_wrong_and_resend_mends_it_beside_a_running_syncer(
             f"DELETE FROM {{}}.training_metrics WHERE run_id = {run_id} AND stream = {stream_id} "
             "AND chunk = 0 AND seq >= 7 AND seq <= 9",
         )
-        code, said = canopy(env, "verify", "--all", "--json")
+        code, said = here(env, "verify", "--all", "--json")
         assert code == 1
         (stream,) = json.loads(said)["streams"]
         assert (stream["missing"], stream["complete"]) == ([[7, 9]], [[1, 6], [10, 150]])
@@ -81,12 +99,12 @@ def test_verify_names_what_is_wrong_and_resend_mends_it_beside_a_running_syncer(
         assert code == 0, said
         assert daemon.holder(log_dir) == syncer.pid
         assert in_cassandra(keyspace5).content == in_log(log_dir)
-        assert canopy(env, "verify", run_id)[0] == 0
-        code, said = canopy(env, "verify", "--all")
+        assert here(env, "verify", run_id)[0] == 0
+        code, said = here(env, "verify", "--all")
         assert (code, "rows 1..150 complete" in said) == (0, True), said
-        code, said = canopy(env, "verify", "no-such-run")
+        code, said = here(env, "verify", "no-such-run")
         assert (code, "there is no run 'no-such-run'" in said) == (1, True), said
-        assert canopy(env, "verify")[0] == 2  # click's own: neither a run nor --all
+        assert here(env, "verify")[0] == 2  # click's own: neither a run nor --all
     finally:
         syncer.terminate()
         syncer.wait(30)
@@ -99,18 +117,18 @@ def test_refused_records_are_listed_exported_and_tried_again(tmp_path: Path, key
     log(journal, 0, {"loss": 1.0})
     log(journal, 1, {"loss": math.nan}, None, essay="x" * (17 << 20))  # beyond a mutation's 16 MiB
     journal.close("done", 0)
-    assert canopy(env, "rejected", "list") == (0, "No record was refused.\n")
+    assert here(env, "rejected", "list") == (0, "No record was refused.\n")
     assert canopy(env, "sync", "--once")[0] == 3
-    code, said = canopy(env, "rejected", "list", "--run", "@last")
+    code, said = here(env, "rejected", "list", "--run", "@last")
     assert (code, "record 2 of stream" in said, "1 record set aside." in said) == (0, True, True)
-    code, said = canopy(env, "rejected", "export")
+    code, said = here(env, "rejected", "export")
     exported = json.loads(said)
     assert (code, exported["seq"], exported["step"]) == (0, 2, 1)
     assert (exported["values"], len(exported["texts"]["essay"])) == ({"loss": "NaN"}, 17 << 20)
-    assert canopy(env, "verify", "@last")[0] == 3
+    assert here(env, "verify", "@last")[0] == 3
     code, said = canopy(env, "rejected", "retry")
     assert (code, "refused by the server" in said) == (3, True), said
-    assert "record 2 of stream" in canopy(env, "rejected", "list")[1]
+    assert "record 2 of stream" in here(env, "rejected", "list")[1]
 
 
 def age(log_dir: Path, seconds: float) -> None:
@@ -142,60 +160,70 @@ def test_a_pruned_run_is_cassandras_and_says_so_when_that_is_away(
     for step in range(600):
         log(journal, step, {"loss": 1.0 / (step + 1)})
     journal.close("done", 0)
-    assert canopy(env, "prune") == (0, "0 runs went (0 B), 0 kept.\n")
-    code, said = canopy(env, "prune", "old-run")
+    assert here(env, "prune") == (0, "0 runs went (0 B), 0 kept.\n")
+    code, said = here(env, "prune", "old-run")
     assert (code, "not delivered yet" in said) == (1, True), said
     settle(log_dir, keyspace5)
-    code, said = canopy(env, "prune", "old-run")
+    code, said = here(env, "prune", "old-run")
     assert (code, "something was logged to it within the last hour" in said) == (1, True), said
     age(log_dir, 7200.0)
-    code, said = canopy(env, "prune", "--dry-run")
+    code, said = here(env, "prune", "--dry-run")
     assert (code, "1 run would go" in said) == (0, True), said
-    code, said = canopy(env, "prune", "--older-than", "1")
+    code, said = here(env, "prune", "--older-than", "1")
     assert (code, "0 runs went" in said) == (0, True), said
     assert journal.directory.exists()
-    shown = canopy(env, "show", "old-run", "--plain")
-    code, said = canopy(env, "prune", "old-run")
+    shown = here(env, "show", "old-run", "--plain")
+    code, said = here(env, "prune", "old-run")
     assert (code, "1 run went" in said) == (0, True), said
     assert not journal.directory.exists()
-    assert canopy(env, "show", "old-run", "--plain") == shown
-    code, said = canopy(env, "verify", "old-run")
+    assert here(env, "show", "old-run", "--plain") == shown
+    code, said = here(env, "verify", "old-run")
     assert (code, "rows 1..600 complete" in said) == (0, True), said
     code, said = canopy(env, "resend", "old-run")
     assert (code, "was pruned from this machine" in said) == (1, True), said
-    code, said = canopy(env, "prune", "old-run")
+    code, said = here(env, "prune", "old-run")
     assert (code, "was pruned from this machine already" in said) == (0, True), said
     elsewhere = env | {"CANOPY_DIR": str(tmp_path / "elsewhere")}
-    assert canopy(elsewhere, "verify", "old-run")[0] == 0
+    assert here(elsewhere, "verify", "old-run")[0] == 0
     for command in ("prune", "resend"):
-        code, said = canopy(elsewhere, command, "old-run")
+        code, said = here(elsewhere, command, "old-run")
         assert (code, "machine" in said) == (1, True), said
 
     away = env | {"CASCOR_CASSANDRA_PORT": "1"}
-    code, said = canopy(away, "show", "old-run")
+    code, said = here(away, "show", "old-run")
     assert (code, "'old-run' was pruned from this machine" in said) == (1, True), said
     none = {name: value for name, value in env.items() if not name.startswith("CASCOR_")}
     for without in (away, none):
-        assert "1 run pruned here can be read from Cassandra only" in canopy(without, "ls")[1]
-        assert canopy(without, "prune")[0] == 1, "without a Cassandra nothing goes"
+        assert "1 run pruned here can be read from Cassandra only" in here(without, "ls")[1]
+        assert here(without, "prune")[0] == 1, "without a Cassandra nothing goes"
 
 
 def test_what_only_sync_once_delivered_is_settled_before_it_is_pruned(
-    tmp_path: Path, keyspace5: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, keyspace5: Settings
 ) -> None:
     log_dir = tmp_path / "log"
     env = env_of(tmp_path, keyspace5)
     directory = write_segments(log_dir, [20])
     assert canopy(env, "sync", "--once")[0] == 0
     age(log_dir, 7200.0)
-    assert "its nodes may not have it on disk yet" in canopy(env, "prune", "--dry-run")[1]
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    for module in (doubts, pagelanes):
-        monkeypatch.setattr(module, "QUIET_S", 0.1)
-    said = CliRunner().invoke(prune.command, [directory.parent.name])
-    assert (said.exit_code, "1 run went" in said.output) == (0, True), said.output
+    assert "its nodes may not have it on disk yet" in here(env, "prune", "--dry-run")[1]
+    quickly = "from wal.shipping import doubts, pagelanes\ndoubts.QUIET_S = pagelanes.QUIET_S = 0.1"
+    code, said = canopy(env, "prune", directory.parent.name, first=quickly)
+    assert (code, "1 run went" in said) == (0, True), said
     assert not directory.exists()
+
+
+def test_a_damaged_store_of_the_syncers_is_said_in_a_sentence(tmp_path: Path, keyspace5: Settings) -> None:
+    log_dir = tmp_path / "log"
+    env = env_of(tmp_path, keyspace5)
+    directory = write_segments(log_dir, [20])
+    (log_dir / "state.db").write_bytes(b"\xff" * 8192)
+    run = directory.parent.name
+    for command in (["verify", run], ["resend", run], ["prune"], ["rejected", "list"]):
+        code, said = here(env, *command)
+        assert (code, "state.db is damaged" in said, "canopy sync --once" in said) == (1, True, True), said
+    assert canopy(env, "sync", "--once")[0] == 0
+    assert here(env, "verify", run)[0] == 0
 
 
 def test_the_syncer_prunes_by_age_where_the_settings_ask_for_it(tmp_path: Path, keyspace5: Settings) -> None:

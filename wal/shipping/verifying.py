@@ -1,9 +1,10 @@
 """The proof of delivery: the rows of a stream are read back, counted and digested, and compared with what was
-logged. One pass over the rows in seq order, a few in memory at a time; a second look only where a digest does
-not agree, to name the rows."""
+logged, and the pages with those that the rows make. One pass over the rows in seq order, a few in memory at a
+time; a second look only where a digest does not agree, to name the rows."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from wal.shipping.ranges import Ranges
 if TYPE_CHECKING:
     from wal.cassandra.proofreads import ProofReader, StoredRow
     from wal.shipping.repaging import Repaging
+
+LARGE_FILES = "/var/tmp"
+"""On disk, by the Filesystem Hierarchy Standard 5.15 and on macOS."""
 
 
 @dataclass(slots=True)
@@ -139,7 +143,7 @@ class StreamVerifier:
             return self._prove()
         from wal.shipping.repaging import Repaging  # numpy: only where there are pages to check
 
-        with TemporaryDirectory(prefix="canopy-verify-") as directory:
+        with TemporaryDirectory(prefix="canopy-verify-", dir=_scratch()) as directory:
             self._repaging = Repaging(Path(directory))
             proof = self._prove()
             if proof.complete.pairs == ((1, expected.last_seq),):
@@ -354,6 +358,12 @@ class _Place:
         while self._parts[self._at].last_seq < seq:
             self._at += 1
         return self._parts[self._at]
+
+
+def _scratch() -> str | None:
+    """Where a temporary file may get large, None for the usual place: that is memory on many machines, and
+    the pages of ten million points are some 150 MB."""
+    return LARGE_FILES if "TMPDIR" not in os.environ and os.access(LARGE_FILES, os.W_OK) else None
 
 
 def _digest(record: Record | None) -> int | None:
