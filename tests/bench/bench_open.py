@@ -25,9 +25,11 @@ if __name__ == "__main__":
     sys.path[:0] = [str(root.parent), str(root)]
 
 from bench_app import environment
+from helpers.drivercount import counted
 from helpers.logs import make_run, write_run
 from helpers.nodes import fresh_keyspace, running_node
 from helpers.processes import resident_mb
+from helpers.reading import wait_for
 from helpers.syncing import drain, target_of
 from helpers.terminal import Terminal
 from platformdirs import user_cache_dir
@@ -38,11 +40,11 @@ from canopy_tui.screens.run import RunScreen
 from canopy_tui.widgets.chart import Chart
 from wal.cassandra.store import CassandraStore, open_store
 from wal.link import Target
-from wal.merged import MergedSource
+from wal.merged import MergedSource, connect_reader
 from wal.paging.levels import level_of, page_range
-from wal.pyramid import exponent_for
+from wal.pyramid import TAIL_RECORDS, exponent_for
 from wal.settings import Settings
-from wal.source import Connection
+from wal.source import Ask, Connection
 from wal.syncer import Syncer
 
 METRICS = 8
@@ -56,6 +58,8 @@ SIZE, ON_SCREEN = (120, 40), 6
 ROUNDS = 7
 LOOK_S = 0.002
 DEADLINE_S = 120.0
+LEVELS = 8
+"""That a run of this length has below the one of a chart, at most."""
 RATIO_BAR, OPEN_BAR_S, MEMORY_BAR = 1.5, 0.150, 1.2
 
 Runs = dict[str, tuple[UUID, UUID]]
@@ -199,6 +203,50 @@ def bare_loop(store: CassandraStore, run: tuple[UUID, UUID]) -> float:
     return time.perf_counter() - began
 
 
+# -- beside it: what crosses the driver --------------------------------------------------------------
+
+
+def rows_of_a_chart(scratch: Path, target: Target, run_id: UUID, columns: int) -> tuple[int, int, bool]:
+    """Pages and records that one chart of the whole run costs a machine that has read nothing of it, and
+    whether it shows single points."""
+    stores: list[CassandraStore] = []
+
+    def connect(target: Target) -> CassandraStore:
+        stores.append(connect_reader(target))
+        return stores[-1]
+
+    with closing(MergedSource(scratch, find=lambda: target, connect=connect)) as source:
+        wait_for(source, Connection.UP)
+        detail = source.run(run_id)
+        with counted(stores[-1]) as rows:
+            (series,) = source.series(run_id, Ask("metric/0", columns), wait_s=DEADLINE_S)
+        assert series.points == detail.row.records, "not the whole chart"
+        return rows["metric_pages"], rows["training_metrics"], series.resolution == 1
+
+
+def driver_rows(place: Path, target: Target, runs: Runs) -> list[dict[str, object]]:
+    """Pages and records of one chart, for runs of every size."""
+    columns = plot_columns(SIZE[0] // 2 - 2)
+    page_bar = columns // 4 + 2 + 8 * LEVELS
+    found = {
+        name: rows_of_a_chart(place / f"count {name}", target, runs[name][0], columns)
+        for name in ("warm", "short", "long")
+    }
+    each = "; ".join(f"{name} run: {pages} and {records}" for name, (pages, records, _) in found.items())
+    pages = max(pages for pages, _, _ in found.values())
+    fits = all(
+        records <= (16 * columns if is_single else TAIL_RECORDS) for _, records, is_single in found.values()
+    )
+    return [
+        {"name": "open: pages of Cassandra that one chart costs", "value": pages, "unit": "rows",
+         "bar": f"≤ {page_bar}", "ok": pages <= page_bar,
+         "detail": f"and records, counted at the driver, of {WARM:,}, {SHORT:,} and {LONG:,} points: {each}"},
+        {"name": "open: records of Cassandra that a chart of the long run costs", "value": found["long"][1],
+         "unit": "rows", "bar": f"≤ {TAIL_RECORDS}", "ok": fits,
+         "detail": f"of the others, which show single points, at most {16 * columns:,}"},
+    ]  # fmt: skip
+
+
 # -- rows --------------------------------------------------------------------------------------------
 
 
@@ -264,6 +312,7 @@ def remote_rows(log_dir: Path, runs: Runs) -> list[dict[str, object]]:
         detail = f"; a bare loop for the same pages {1e3 * bare_s:.0f} ms; shipped in {shipped_s:.0f} s"
         return [
             *open_rows("from Cassandra", found, OPEN_BAR_S + 2 * bare_s, detail),
+            *driver_rows(Path(place), target, runs),
             *cold_rows("from Cassandra", Path(place), elsewhere, contact),
         ]
 
