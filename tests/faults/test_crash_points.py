@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
-from helpers.syncerprocess import process_environment, start_syncer
+from helpers.syncerprocess import process_environment
 from helpers.syncing import drain
 
-from faults.crashpoints import POINTS
+from faults.crashpoints import POINTS, Victims
 from faults.oracles import Direct, judge, told
 from faults.trainer import Order, SeededTrainer, log_seeded
 from faults.truth import Truth
@@ -29,9 +31,7 @@ STREAMS = 2
 """Each of three segments, with pages at two points of it and its end: every step comes twice at least."""
 
 AT_ONCE = 2
-"""Syncers side by side: their start is most of the time."""
-
-DEADLINE_S = 60.0
+"""Syncers side by side: a core for each."""
 
 STATEMENTS = (
     ("CREATE TABLE meta", 2), ("INSERT OR REPLACE INTO meta(k, v) VALUES ('segment'", 2),
@@ -59,22 +59,23 @@ def assert_delivered(truths: list[Truth], settings: Settings, node: Node) -> Non
 
 def test_a_syncer_killed_at_any_step(tmp_path: Path, keyspace5: Settings, cassandra5: Node) -> None:
     env = process_environment(keyspace5, tmp_path)
+    victims = SimpleQueue[Victims]()
 
     def one(number: int, point: str) -> list[Truth]:
         nth = 1 + number % 2  # once at the first time, once at the second
         log_dir = tmp_path / str(number)
         truths = [write_stream(log_dir, STREAMS * number + at) for at in range(STREAMS)]
-        victim = start_syncer(log_dir, env, ("-m", "faults.crashpoints", point, str(nth)))
+        mine = victims.get()
         try:
-            printed, _ = victim.communicate(timeout=DEADLINE_S)
+            assert mine.run(point, nth, log_dir) == (-signal.SIGKILL, ""), f"at {point!r}, {nth}"
         finally:
-            victim.kill()
-            victim.communicate()
-        assert (victim.returncode, printed) == (-signal.SIGKILL, b""), f"at {point!r}, {nth}"
+            victims.put(mine)
         drain(log_dir, keyspace5)
         return truths
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            victims.put(stack.enter_context(closing(Victims(env))))
         found = list(pool.map(one, range(len(POINTS)), POINTS))
     assert_delivered([truth for truths in found for truth in truths], keyspace5, cassandra5)
 
