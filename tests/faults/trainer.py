@@ -31,6 +31,9 @@ _IDS = 32
 
 END_SECONDS = 60.0
 
+PROJECT = "faults"
+"""Of every run of the trials."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -72,7 +75,7 @@ class SeededTrainer:
 
     @property
     def ids(self) -> tuple[UUID, UUID]:
-        """Run and stream; both zero before the stream is there."""
+        """Run and stream; both zero until the process has begun."""
         data = self._acks.read_bytes()
         return UUID(bytes=data[:16]), UUID(bytes=data[16:_IDS])
 
@@ -123,19 +126,28 @@ def log_seeded(run: Run, seed: int, count: int, noted: Callable[[int], object] =
 
 
 def main(order: Order) -> None:
+    from wal.record import run_uuid, uuid7
     from wal.segments.meta import Limits
     from wal.training.current import start_run
     from wal.training.starting import Wishes
 
-    run = start_run(
-        Path(order.log_dir), Wishes(project="faults", user_id=order.run, resume="allow"),
-        connect=fatal_connect(order.fatal, order.nth),
-        clock_ns=lambda: time.time_ns() + order.clock_shift_ns,
-        limits=Limits(records=order.records_per_segment, tick_seconds=0.05),
-    )  # fmt: skip
-    assert run.stream_id is not None
     with open(order.acks, "r+b") as file, mmap.mmap(file.fileno(), _IDS + ACK.size) as memory:
-        memory[:_IDS] = run.run_id.bytes + run.stream_id.bytes
+        memory[:16] = run_uuid(PROJECT, order.run).bytes
+
+        def noted(now_ns: int) -> UUID:
+            """Told before there is a stream: what prepares its next segment may be the first to be killed."""
+            stream_id = uuid7(now_ns)
+            memory[16:_IDS] = stream_id.bytes
+            return stream_id
+
+        run = start_run(
+            Path(order.log_dir), Wishes(project=PROJECT, user_id=order.run, resume="allow"),
+            connect=fatal_connect(order.fatal, order.nth),
+            clock_ns=lambda: time.time_ns() + order.clock_shift_ns,
+            new_id=noted,
+            limits=Limits(records=order.records_per_segment, tick_seconds=0.05),
+        )  # fmt: skip
+        assert memory[:_IDS] == run.run_id.bytes + (run.stream_id or run.run_id).bytes
         with memoryview(memory) as view, view[_IDS:].cast("q") as acks:
 
             def note(seq: int) -> None:
