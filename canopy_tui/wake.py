@@ -22,7 +22,7 @@ LEAST_SECONDS = 0.2
 """Between two words: a screen redraws four times a second at most."""
 
 AGAIN_SECONDS = 1.0
-"""After a watch that ended or could not begin: what was to be watched is looked for again."""
+"""After a watch that ended or could not begin, and in quiet: what is to be watched is looked for again."""
 
 
 class Watcher:
@@ -92,8 +92,11 @@ class Watcher:
         for changes in watch(
             *directories, watch_filter=None, step=STEP_MS, debounce=DEBOUNCE_MS, recursive=False,
             stop_event=self._other, raise_interrupt=False,
+            rust_timeout=int(AGAIN_SECONDS * 1_000), yield_on_timeout=True,
         ):  # fmt: skip
-            if any(change is Change.added and os.path.isdir(path) for change, path in changes):
+            appeared = any(change is Change.added and os.path.isdir(path) for change, path in changes)
+            # What appears while a watch is being set up is no event.
+            if appeared or (not changes and set(self._directories()) != set(directories)):
                 self._other.set()  # a stream, or a run, to be watched from now on
             written = [path for _, path in changes if self._is_news(path)]
             if written and not self._closed:

@@ -14,12 +14,13 @@ The bits are asked for at creation, so a user's umask can only take some away.""
 def make_private_directory(path: Path, *, exist_ok: bool = True) -> None:
     """Make a directory and those above it that are missing. What is there stays as it is. Raises OSError."""
     try:
-        os.mkdir(path, PRIVATE_DIRECTORY)
-    except FileNotFoundError:
-        if path.parent.exists():  # a file system where nothing can be made says this too: /proc
-            raise
-        make_private_directory(path.parent)
-        make_private_directory(path, exist_ok=exist_ok)
+        try:
+            os.mkdir(path, PRIVATE_DIRECTORY)
+        except FileNotFoundError:
+            make_private_directory(path.parent)
+            os.mkdir(
+                path, PRIVATE_DIRECTORY
+            )  # and no third time: /proc says this of whatever is made
     except FileExistsError:
         if not exist_ok or not path.is_dir():
             raise

@@ -82,6 +82,29 @@ def test_it_tells_of_a_new_run_and_of_a_new_stream(tmp_path: Path) -> None:
         assert heard.after(lambda: append(later / "000001.db-wal"))
 
 
+def test_a_stream_that_appears_while_a_watch_is_set_up_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = uuid4()
+    stream = stream_of(tmp_path, run_id)
+    whole, listed = Watcher._directories, itertools.count()
+
+    def too_early(watcher: Watcher) -> Iterator[Path]:
+        nth = next(listed)
+        return (path for path in whole(watcher) if nth > 0 or path != stream)
+
+    monkeypatch.setattr(Watcher, "_directories", too_early)
+    heard = Heard()
+    watcher = Watcher(tmp_path, heard)
+    watcher.follow([run_id], new_runs=False)
+    watcher.start()
+    try:
+        assert heard.after(lambda: append(stream / "000001.db-wal"))
+    finally:
+        watcher.close()
+        watcher._thread.join(10)
+
+
 def test_it_is_silent_about_what_nobody_follows(tmp_path: Path) -> None:
     """And about its readers: SQLite opens what it reads for writing."""
     followed, other = uuid4(), uuid4()

@@ -7,12 +7,16 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from helpers.nodes import running_node
 from helpers.trainer import environment
+
+from wal.paths import make_private_directory
 
 TRAINING = """
 import os, sys, wal
@@ -83,6 +87,26 @@ def listening(pid: int) -> set[str]:
 LISTENS = "0A"
 LOOPBACK = "0100007F"
 """127.0.0.1, in the byte order of the machines that this runs on."""
+
+
+def test_many_threads_make_the_same_directories(tmp_path: Path) -> None:
+    """As those that download jars do: another may make the parent between two looks at it."""
+    threads, depth = 8, 12
+    with ThreadPoolExecutor(threads) as pool:
+        for turn in range(50):
+            deep = tmp_path.joinpath(str(turn), *"d" * depth)
+            together = threading.Barrier(threads)
+
+            def make(deep: Path = deep, together: threading.Barrier = together) -> None:
+                together.wait()
+                make_private_directory(deep)
+
+            for made in [pool.submit(make) for _ in range(threads)]:
+                made.result()
+            assert deep.is_dir()
+    if sys.platform == "linux":
+        with pytest.raises(FileNotFoundError):
+            make_private_directory(Path("/proc/no/such"))
 
 
 @pytest.mark.cassandra
