@@ -18,9 +18,7 @@ def make_private_directory(path: Path, *, exist_ok: bool = True) -> None:
             os.mkdir(path, PRIVATE_DIRECTORY)
         except FileNotFoundError:
             make_private_directory(path.parent)
-            os.mkdir(
-                path, PRIVATE_DIRECTORY
-            )  # and no third time: /proc says this of whatever is made
+            os.mkdir(path, PRIVATE_DIRECTORY)  # and no third time: /proc says this of whatever is made
     except FileExistsError:
         if not exist_ok or not path.is_dir():
             raise
