@@ -68,10 +68,12 @@ _NODE_FIXTURES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a node, so that ``-m 'not cassandra'`` runs the rest."""
+    """Mark what needs a node, so that ``-m 'not cassandra'`` runs the rest, and the harness of faults."""
     for item in items:
         if _NODE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.cassandra)
+        if item.path.parent.name == "faults":
+            item.add_marker(pytest.mark.faults)
         if _WITHOUT_CASSANDRA and item.get_closest_marker("cassandra"):
             item.add_marker(pytest.mark.skip(reason="CANOPY_TEST_NO_CASSANDRA is set"))
 

@@ -138,7 +138,7 @@ def test_the_whole_demo_on_a_terminal(terminal: Demo, scratch: Path) -> None:
     removal = pasted(remove_all, terminal)
     assert removal.wait() == 0
     assert not Place(scratch / "state" / "canopy" / "demo").log_dir.exists()
-    assert not processes_of(scratch)
+    wait_until(lambda: not processes_of(scratch), GONE_SECONDS, f"gone: {processes_of(scratch)}")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wal.cassandra.server import Node, new_node
+from wal.cassandra.handshake import free_port
+from wal.cassandra.server import LOOPBACK, Node, new_node
 from wal.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
 QUICK_JAVA = ("-XX:TieredStopAtLevel=1",)
 
 
+ANY_PORT = "PYTEST_NODES_ON_ANY_PORT"
+"""Set where another test run starts nodes as well: the usual ports look free to both until one has them."""
+
+
 @contextmanager
 def running_node(directory: Path, version: str = "5.0", **options: Any) -> Iterator[Node]:
     """A node of its own on free ports, up when the block begins, gone when it ends. Data in ``directory``."""
     options.setdefault("java_options", QUICK_JAVA)
+    if os.environ.get(ANY_PORT):
+        options = {name: free_port(LOOPBACK, None) for name in ("port", "storage_port")} | options
     node = new_node(directory, version, durable=False, **options)
     with ended_with_us(node):
         node.wait_ready()

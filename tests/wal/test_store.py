@@ -10,11 +10,13 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
+from faults.proxy import Mode, proxied
 from helpers.nodes import fresh_keyspace
 from helpers.syncing import connect, target_of
 
 from wal.cassandra import schema
 from wal.cassandra.rows import Batch
+from wal.cassandra.server import Node
 from wal.cassandra.store import CassandraStore, RunWrite, SegmentWrite
 from wal.cassandra.trouble import StoreError, classify
 from wal.cassandra.writes import CURVES_IN_LIST, from_milliseconds
@@ -34,6 +36,22 @@ def store(cassandra: Any) -> Iterator[CassandraStore]:
         store = connect(target_of(settings))
         yield store
         store.close(wait=True)
+
+
+def test_a_link_that_goes_before_a_statement_is_prepared_is_a_sentence(
+    keyspace5: Settings, cassandra5: Node
+) -> None:
+    ids = uuid7(), uuid7()
+    with proxied(cassandra5.endpoint, seed=1) as proxy:
+        store = connect(target_of(replace(keyspace5, port=proxy.port)))
+        try:
+            proxy.switch(Mode.RESET)
+            with pytest.raises(StoreError):
+                store.write_paged(*ids, 1, shift=0, paged_seq=1, coarse_seq=1, late_seq=0)
+            with pytest.raises(StoreError):
+                store.write_metrics(*ids, [MetricRow("loss", "min", MetricSummary(), 0)], 1)
+        finally:
+            store.close(wait=True)
 
 
 def rows_of(count: int, first_seq: int = 1) -> Rows:

@@ -31,7 +31,7 @@ try:
         RetryPolicy,
         TokenAwarePolicy,
     )
-    from cassandra.query import BatchStatement, PreparedStatement, tuple_factory
+    from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
 except DependencyException as error:  # Python 3.12+ without the compiled event loop: musl, exotic platforms
     raise ImportError(
         "cassandra-driver finds no event loop on this platform: install pyasyncore, or build the driver "
@@ -118,9 +118,12 @@ class Session:
         except Exception as error:
             raise self.trouble(error, rows=1) from error
 
-    def execute(self, batch: BatchStatement) -> None:
-        """Write a batch and wait for it. Raises :class:`StoreError`."""
+    def write_together(self, writes: Iterable[tuple[str, Sequence[object]]]) -> None:
+        """Run writes of one partition as one unlogged batch and wait for it. Raises :class:`StoreError`."""
         try:
+            batch = BatchStatement(BatchType.UNLOGGED)
+            for cql, parameters in writes:
+                batch.add(self.prepare(cql), parameters)
             self.driver.execute(batch, execution_profile="write")
         except Exception as error:
             raise self.trouble(error, rows=1) from error

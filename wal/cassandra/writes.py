@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
+from cassandra.query import UNSET_VALUE
 
 from wal.cassandra.session import Session
 from wal.record import key_order, uuid7_milliseconds, week_of
@@ -164,11 +164,10 @@ class CatalogueWriter:
         ids = {"run_id": run_id, "stream": stream_id}
         paged = {"paged_shift": shift, "paged_seq": paged_seq}
         coarse = {"coarse_seq": coarse_seq, "late_seq": late_seq}
-        batch = BatchStatement(BatchType.UNLOGGED)
-        for columns, seq in ((paged, paged_seq), (coarse, coarse_seq)):
-            cql, values = self._insertion("run_streams", {**ids, **columns}, base_us + seq)
-            batch.add(self.session.prepare(cql), values)
-        self.session.execute(batch)
+        self.session.write_together(
+            self._insertion("run_streams", {**ids, **columns}, base_us + seq)
+            for columns, seq in ((paged, paged_seq), (coarse, coarse_seq))
+        )
 
     def write_segment(self, segment: SegmentWrite, stamp_us: int) -> None:
         """A sealed segment's manifest."""
@@ -187,13 +186,10 @@ class CatalogueWriter:
     ) -> None:
         """The metrics of one stream: ``summary`` is of it alone, ``order`` the position by first logging."""
         for start in range(0, len(metrics), METRICS_PER_BATCH):
-            batch = BatchStatement(BatchType.UNLOGGED)
-            for metric in metrics[start : start + METRICS_PER_BATCH]:
-                cql, values = self._insertion(
-                    "run_metrics", _metric_columns(run_id, stream_id, metric), stamp_us
-                )
-                batch.add(self.session.prepare(cql), values)
-            self.session.execute(batch)
+            self.session.write_together(
+                self._insertion("run_metrics", _metric_columns(run_id, stream_id, metric), stamp_us)
+                for metric in metrics[start : start + METRICS_PER_BATCH]
+            )
 
     # -- runs ----------------------------------------------------------------------------------------
 
