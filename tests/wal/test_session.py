@@ -99,7 +99,12 @@ def test_dropped_packets_cost_no_more_than_the_timeout() -> None:
 def test_several_silent_contact_points_share_the_timeout() -> None:
     with listening() as server:
         settings = replace(local(server.getsockname()[1]), contact_points=("127.0.0.1", "localhost"))
-        assert "no connection within 0.3 s" in str(trouble_of(settings, timeout=0.3))
+        started = time.monotonic()
+        error = trouble_of(settings, timeout=0.3)  # the driver may say so first: both sentences will do
+        waited = time.monotonic() - started
+    assert error.trouble.kind == "unreachable"
+    assert "does not answer" in str(error)
+    assert waited < PATIENCE_S / 2
 
 
 def test_a_port_that_does_not_speak_cql() -> None:
