@@ -44,6 +44,18 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
+def bytes_below(directory: Path) -> int:
+    """What the files below a directory take on disk; those that go while they are counted do not count."""
+    used = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                used += os.lstat(os.path.join(folder, name)).st_blocks * 512
+            except OSError:
+                continue
+    return used
+
+
 def state_dir() -> Path:
     """The user's state directory: ``$XDG_STATE_HOME/canopy``, else ``~/.local/state/canopy``.
 

@@ -77,9 +77,9 @@ def check_terminal() -> Check:
 
 def _print(check: Check) -> None:
     from canopy_tui.cli.printing import in_colour, print_lines, width
-    from canopy_tui.format import ascii_only, clean
+    from canopy_tui.format import clean
     from canopy_tui.listing import Piece
-    from canopy_tui.runlines import wrapped
+    from canopy_tui.runlines import ascii_pieces, wrapped
     from canopy_tui.storagelines import with_command
 
     room = max(width() - 6 - NAME_WIDTH, 20)
@@ -93,6 +93,6 @@ def _print(check: Check) -> None:
             lines.append([Piece(" " * (6 + NAME_WIDTH))])
         lines[-1].append(Piece(part, "" if place < len(said) else "accent"))
     if not unicode_ok():
-        lines = [[Piece(ascii_only(piece.text), piece.tone) for piece in line] for line in lines]
+        lines = [ascii_pieces(line) for line in lines]
     print_lines(lines, in_colour(False))
     sys.stdout.flush()

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from wal.shipping.pruning import Candidate
 
-DAY_S = 86_400.0
-
 EXIT_KEPT = 1
 """The run that was named has to be kept."""
 
@@ -46,7 +44,7 @@ def command(ctx: click.Context, run: str | None, days: float, dry_run: bool, as_
     from canopy_tui.cli.proving import all_runs, delivering
     from canopy_tui.cli.shipping import settle
     from wal.shipping.clearing import clear
-    from wal.shipping.pruning import plan
+    from wal.shipping.pruning import DAY_S, plan
 
     now_ns, age_s = time.time_ns(), days * DAY_S
     with delivering() as delivery:

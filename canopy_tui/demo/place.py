@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from canopy_tui.demo.crew import DemoError
-from wal.paths import make_private_directory, open_private, state_dir, write_private
+from wal.paths import bytes_below, make_private_directory, open_private, state_dir, write_private
 
 NODE = "demo"
 KEYSPACE = "cascor_demo"
@@ -101,7 +101,7 @@ class Place:
         """Bytes that the log directory and the node's data take on disk."""
         from wal.cassandra import node
 
-        return _bytes_below(self.log_dir) + (0 if self.configured else _bytes_below(node.data_dir(NODE)))
+        return bytes_below(self.log_dir) + (0 if self.configured else bytes_below(node.data_dir(NODE)))
 
     def remove(self) -> None:
         """Remove the log directory and, with it, the node's data and record. The node must be down."""
@@ -123,15 +123,3 @@ def _become(environment: Mapping[str, str]) -> None:
     for name in set(os.environ) - set(environment):
         del os.environ[name]
     os.environ.update(environment)
-
-
-def _bytes_below(directory: Path) -> int:
-    """Bytes allocated on disk below ``directory``; what vanishes meanwhile counts nothing."""
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-            except OSError:
-                pass
-    return total

@@ -41,7 +41,7 @@ from wal.cassandra.server import (
     data_version,
     new_node,
 )
-from wal.paths import make_private_directory, open_private
+from wal.paths import bytes_below, make_private_directory, open_private
 
 __all__ = [
     "Node",
@@ -269,11 +269,4 @@ def memory_bytes(record: NodeRecord) -> int | None:
 
 def disk_bytes(record: NodeRecord) -> int:
     """Disk space of everything the node keeps; files that go while it is counted do not count."""
-    total = 0
-    for folder, _, files in os.walk(record.data_dir):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-            except OSError:
-                continue
-    return total
+    return bytes_below(Path(record.data_dir))

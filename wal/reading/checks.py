@@ -57,9 +57,7 @@ class Check:
 def check_log_directory(log_dir: Path, mounts: Path = MOUNTS) -> Check:
     """Can it be written, and what does its file system cost?"""
     name = "log directory"
-    there = log_dir
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = _nearest(log_dir)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         what = f"{there} is not a directory that this user can write"
         return Check(name, Grade.BAD, f"{what}, so nothing can be logged.", "Choose another: CANOPY_DIR")
@@ -74,11 +72,8 @@ def check_log_directory(log_dir: Path, mounts: Path = MOUNTS) -> Check:
 
 def check_disk(log_dir: Path) -> Check:
     """Is there room for the log to grow?"""
-    there = log_dir
-    while not there.exists() and there != there.parent:
-        there = there.parent
     try:
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(_nearest(log_dir)).free
     except OSError as error:
         return Check("disk", Grade.BAD, f"The room on its disk cannot be told ({error.strerror}).")
     sentence = f"{free / 2**30:,.1f} GiB are free where the log lies."
@@ -145,6 +140,11 @@ def check_syncer(log_dir: Path, connects: bool) -> Check:
             return Check("syncer", Grade.NOTE, sentence, remedy)
         return Check("syncer", Grade.BAD, f"It (process {said.pid}) waits: {said.detail}", said.remedy)
     return Check("syncer", Grade.OK, f"It runs (process {said.pid}, version {said.version}).")
+
+
+def _nearest(log_dir: Path) -> Path:
+    """The log directory, or what is there of the directories above it."""
+    return next((path for path in (log_dir, *log_dir.parents) if path.exists()), log_dir)
 
 
 def _as_sentence(text: str) -> str:

@@ -6,7 +6,6 @@ Every look is read-only and short: neither a trainer nor the syncer notices it. 
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import sqlite3
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wal.local import LocalSource
+from wal.paths import bytes_below
 from wal.reading.acks import BUSY_TIMEOUT_S
 from wal.reading.storage import (
     DiskState,
@@ -319,18 +319,6 @@ def _number(row: Mapping[str, object], key: str) -> float:
 
 
 # -- the disk ---------------------------------------------------------------------------------------
-
-
-def bytes_below(directory: Path) -> int:
-    """What the files below a directory take on disk; those that go while they are counted do not count."""
-    used = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                used += os.lstat(os.path.join(folder, name)).st_blocks * 512
-            except OSError:
-                continue
-    return used
 
 
 def _free_bytes(directory: Path) -> int | None:

@@ -4,18 +4,17 @@ settings ask for that. Both happen in a thread that only reads; what is to be do
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wal.paths import write_private
+from wal.paths import bytes_below, write_private
 from wal.segments.notice import DISK_WARNING
 from wal.settings import Settings
 from wal.shipping import inbox
+from wal.shipping.pruning import DAY_S
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
@@ -28,7 +27,6 @@ MEASURE_S = 60.0
 PRUNE_FIRST_S, PRUNE_S = 60.0, 3600.0
 """When a syncer looks for old runs, after its start and from then on."""
 
-DAY_S = 86_400.0
 GB = 1e9
 
 
@@ -67,7 +65,7 @@ class Housekeeper:
     # -- the disk ------------------------------------------------------------------------------------
 
     def _measure(self) -> None:
-        self._used = disk_used(self._log_dir)
+        self._used = bytes_below(self._log_dir)
 
     def _warn(self, settings: Settings, waiting: int) -> None:
         """Say it where the app and the trainers look when the log is larger than it should get, and pruning
@@ -109,16 +107,3 @@ class Housekeeper:
         for candidate in found:
             if candidate.kept and any(stream.directory.exists() for stream in candidate.streams):
                 log.info("Run %s is old and kept: %s", candidate.run_id, candidate.kept)
-
-
-def disk_used(log_dir: Path) -> int:
-    """Bytes of all files in a log directory, as far as they can be seen."""
-    used = 0
-    for folder, _, names in os.walk(log_dir):
-        for name in names:
-            try:
-                used += os.stat(os.path.join(folder, name)).st_size
-            except OSError:  # gone meanwhile
-                continue
-        time.sleep(0)  # others first
-    return used

@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 from wal import journal
+from wal.paths import make_private_directory
 from wal.segments.liveness import LOCK_NAME, boot_id, start_ticks
 from wal.segments.segment import stream_dirs
 from wal.shipping.cursors import STATE_FILE, Closing, PrunedStream, State
@@ -215,7 +216,7 @@ class Pruner:
         self._state.commit()
         self._on_step("noted")
         trash = self._log_dir / TRASH
-        trash.mkdir(mode=0o700, exist_ok=True)
+        make_private_directory(trash)
         for stream in candidate.streams:
             stream.directory.rename(trash / str(stream.stream_id))
             self._on_step("renamed")

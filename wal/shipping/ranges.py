@@ -79,13 +79,20 @@ class Ranges:
 
     def common(self, other: Ranges) -> Ranges:
         """What is in both sets."""
-        rest = Ranges(self)
-        for first, last in other:
-            rest.remove(first, last)
-        both = Ranges(self)
-        for first, last in rest:
-            both.remove(first, last)
+        rest, both = Ranges(self), Ranges(self)
+        rest.remove_all(other)
+        both.remove_all(rest)
         return both
+
+    def add_all(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """:meth:`add` each of these ranges."""
+        for first, last in pairs:
+            self.add(first, last)
+
+    def remove_all(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """:meth:`remove` each of these ranges."""
+        for first, last in pairs:
+            self.remove(first, last)
 
     def take_first(self, limit: int) -> tuple[int, int] | None:
         """Remove and return the lowest run, at most ``limit`` integers of it; None when the set is empty."""

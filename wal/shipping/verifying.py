@@ -219,20 +219,13 @@ class StreamVerifier:
                 proof.rejected.add(seq, seq)
                 left.remove(seq, seq)
         if self._ttl_ns and self._is_expired(gap):
-            for first, last in left:
-                proof.expired.add(first, last)
+            proof.expired.add_all(left)
             return
-        delivered = expected.acked
-        for first, last in left:
-            waits = Ranges([(first, last)])
-            for acked_first, acked_last in delivered:
-                waits.remove(acked_first, acked_last)
-            there = Ranges([(first, last)])
-            for waiting in waits:
-                proof.waiting.add(*waiting)
-                there.remove(*waiting)
-            for lost in there:
-                proof.missing.add(*lost)
+        waits = Ranges(left)
+        waits.remove_all(expected.acked)
+        left.remove_all(waits)
+        proof.waiting.add_all(waits)
+        proof.missing.add_all(left)
 
     def _is_expired(self, gap: _Gap) -> bool:
         """Whether rows may have been let go of. A row is kept that long from when it was written, which is
@@ -250,21 +243,19 @@ class StreamVerifier:
     def _judge_part(self, part: Part, tally: _Tally, absent: Ranges) -> None:
         proof = self._proof
         there = Ranges([(part.first_seq, part.last_seq)])
-        for first, last in absent:
-            there.remove(first, last)
+        there.remove_all(absent)
         total = self._total_with_absent(part, tally, absent)
         if part.digest is None or total is None:
             # What is left of a segment that is too old cannot be proven any more, nor need it be.
             too_old = bool(absent) and all(proof.expired.end_of(first) is not None for first, _ in absent)
-            _add(proof.expired if too_old else proof.unstated, there)
+            (proof.expired if too_old else proof.unstated).add_all(there)
             return
         if not tally.unreadable and total == part.digest:
             self._complete(there, tally)
             return
         differing = self._locate(part, tally, there)
-        _add(proof.differing, differing)
-        for first, last in differing:
-            there.remove(first, last)
+        proof.differing.add_all(differing)
+        there.remove_all(differing)
         if part.path is not None:
             self._complete(there, tally)
             if not differing:  # every row is what the log has, and the segment's own seal is not of them
@@ -274,10 +265,9 @@ class StreamVerifier:
         """Rows that are what was logged; of those that were delivered, the timestamps must be ours as well
         (others may be about to be sent again, with newer ones)."""
         foreign = tally.odd.common(self._expected.acked).common(there)
-        _add(self._proof.restamped, foreign)
-        for first, last in foreign:
-            there.remove(first, last)
-        _add(self._proof.complete, there)
+        self._proof.restamped.add_all(foreign)
+        there.remove_all(foreign)
+        self._proof.complete.add_all(there)
 
     def _total_with_absent(self, part: Part, tally: _Tally, absent: Ranges) -> int | None:
         """The digest of what is there and, from the log, of what is not; None when that cannot be known."""
@@ -299,7 +289,7 @@ class StreamVerifier:
             except UNREADABLE as error:
                 self._expected.problems.append(str(error))
         suspects = Ranges(tally.unreadable)
-        _add(suspects, tally.odd)
+        suspects.add_all(tally.odd)
         return suspects if 0 < suspects.count < tally.found or not tally.found else there
 
     def _compare(self, part: Part, there: Ranges) -> Ranges:
@@ -388,8 +378,3 @@ def _within(ranges: Ranges, part: Part) -> Ranges:
     for first, last in ranges:
         found.add(max(first, part.first_seq), min(last, part.last_seq))
     return found
-
-
-def _add(ranges: Ranges, more: Iterable[tuple[int, int]]) -> None:
-    for first, last in more:
-        ranges.add(first, last)
