@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from helpers.certificates import Certificate
@@ -55,7 +55,7 @@ os.environ.update(
 )
 
 # An example that took long on a busy machine is no failure: tests assert no timings.
-settings.register_profile("canopy", deadline=None)
+settings.register_profile("canopy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("canopy")
 
 # The checkout before tests/: both hold folders named wal and canopy_tui.
