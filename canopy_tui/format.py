@@ -254,6 +254,11 @@ _STAND_INS = str.maketrans(
 )
 
 
+def sentence(text: str) -> str:
+    """``text`` with a capital and a full stop; empty stays empty."""
+    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
 def ascii_only(text: str) -> str:
     """``text`` for a terminal that shows ASCII only: our own signs have stand-ins, others become ``?``."""
     return text.translate(_STAND_INS).encode("ascii", "replace").decode("ascii")

@@ -72,7 +72,7 @@ def _verdict_lines(report: StorageReport, width: int) -> list[Line]:
     tone = "bad" if report.verdict in _BAD else "strong"
     lines: list[Line] = [[Piece(part, tone)] for part in wrapped(sentence(report), width)]
     said = "" if report.verdict is Verdict.PARKED else report.reason
-    advice = f"{_as_sentence(said)} {report.remedy}".strip()
+    advice = f"{fmt.sentence(said)} {report.remedy}".strip()
     lines += [[Piece(part, "muted")] for part in with_command(advice, width)]
     if report.totals.kept_local and report.verdict is not Verdict.LOCAL_ONLY:
         kept = f'{fmt.plural(report.totals.kept_local, "record")} of mode="offline" stay here until: '
@@ -95,10 +95,6 @@ _LONGEST_COMMAND = 40
 
 _UNBROKEN = "\N{OPEN BOX}"
 """Stands for a blank at which no line ends."""
-
-
-def _as_sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 # -- the streams ------------------------------------------------------------------------------------
@@ -276,7 +272,7 @@ def _cassandra(report: StorageReport) -> str:
         if syncer.keyspace and syncer.endpoint == endpoint:
             parts.append(f"keyspace {syncer.keyspace}")
     if store.detail and report.reason != store.detail:
-        parts.append(f"{_as_sentence(store.detail)} {store.remedy}".strip())
+        parts.append(f"{fmt.sentence(store.detail)} {store.remedy}".strip())
     return " · ".join(parts)
 
 

@@ -56,6 +56,21 @@ def bytes_below(directory: Path) -> int:
     return used
 
 
+def database_fingerprint(path: Path) -> tuple[object, ...] | None:
+    """What changes whenever something is committed to a SQLite database: two ``stat`` calls. None when it is
+    not there."""
+    try:
+        main = os.stat(path)
+    except OSError:
+        return None
+    try:
+        wal = os.stat(f"{path}-wal")
+        tail = (wal.st_size, wal.st_mtime_ns)
+    except OSError:
+        tail = ()
+    return (main.st_ino, main.st_size, main.st_mtime_ns, *tail)
+
+
 def state_dir() -> Path:
     """The user's state directory: ``$XDG_STATE_HOME/canopy``, else ``~/.local/state/canopy``.
 

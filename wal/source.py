@@ -40,6 +40,11 @@ class RunState(StrEnum):
     CRASHED = "crashed"
     STALE = "stale"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it stays: the run or stream ended, or its process is known to be dead."""
+        return self in (RunState.DONE, RunState.FAILED, RunState.CRASHED)
+
 
 PageBody = tuple[int, bytes]
 """(page number, bytes)."""

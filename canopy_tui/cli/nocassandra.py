@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
+from canopy_tui.format import sentence
+
 
 def why(status: Mapping[str, object]) -> str:
     """What is wrong with Cassandra and what to do, as sentences; empty when nothing is."""
     detail, remedy = str(status.get("detail") or ""), str(status.get("remedy") or "")
-    if detail:
-        detail = f"{detail[0].upper()}{detail[1:].rstrip('.')}."
-    return f"{detail} {remedy}".strip()
+    return f"{sentence(detail)} {remedy}".strip()
 
 
 def no_cassandra() -> click.ClickException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from difflib import get_close_matches
+from uuid import UUID
 
 from canopy_tui import format as fmt
 from wal.record import run_uuid
@@ -53,11 +54,12 @@ def _by_part(rows: Sequence[RunRow], text: str) -> list[RunRow]:
     part = text.casefold().replace("-", "")
     if not part:
         return []
-    return [
-        row
-        for row in rows
-        if row.run_id.hex.startswith(part) or (len(part) >= SHORTEST_SUFFIX and row.run_id.hex.endswith(part))
-    ]
+    return [row for row in rows if _names(part, row.run_id)]
+
+
+def _names(part: str, run_id: UUID) -> bool:
+    """Whether some hex digits are an id's beginning, or enough of its end."""
+    return run_id.hex.startswith(part) or (len(part) >= SHORTEST_SUFFIX and run_id.hex.endswith(part))
 
 
 def _ambiguous(found: Sequence[RunRow], text: str) -> str:
@@ -86,14 +88,18 @@ def _unknown(rows: Sequence[RunRow], text: str) -> str:
 
 def _pruned_name(text: str) -> str:
     """The name of the run that ``text`` names among those taken off this machine; empty for none."""
+    part = text.casefold().replace("-", "")
+    is_id = len(part) >= SHORTEST_SUFFIX
+    found = (name for run, name in pruned_runs().items() if name == text or (is_id and _names(part, run)))
+    return next(found, "")
+
+
+def pruned_runs() -> dict[UUID, str]:
+    """The names of the runs that were taken off this machine, by id; none when that cannot be read now."""
     from wal.paths import log_dir
     from wal.shipping.ledger import read_ledger
 
     try:
-        pruned = read_ledger(log_dir()).pruned
+        return read_ledger(log_dir()).pruned
     except sqlite3.Error:
-        return ""
-    part = text.casefold().replace("-", "")
-    is_id = len(part) >= SHORTEST_SUFFIX
-    found = (name for run, name in pruned.items() if name == text or (is_id and run.hex.startswith(part)))
-    return next(found, "")
+        return {}

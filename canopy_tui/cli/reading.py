@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from canopy_tui.cli.pick import pruned_runs
 from canopy_tui.format import plural
 from wal.link import Finder, Target
 from wal.local import LocalSource
@@ -76,19 +76,10 @@ def _wait_for_cassandra(source: MergedSource, endpoint: Endpoint) -> None:
 
 def _tell_of_pruned(how: str = "") -> None:
     """Say how many runs there would be with a Cassandra."""
-    pruned = _pruned_runs()
+    pruned = len(pruned_runs())
     if pruned:
         said = f"canopy: {plural(pruned, 'run')} pruned here can be read from Cassandra only"
         click.echo(f"{said}{how and ': '}{how or '.'}", err=True)
-
-
-def _pruned_runs() -> int:
-    from wal.shipping.ledger import read_ledger
-
-    try:
-        return len(read_ledger(log_dir()).pruned)
-    except sqlite3.Error:
-        return 0
 
 
 def _warn(target: Target) -> None:

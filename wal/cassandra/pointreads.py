@@ -13,7 +13,7 @@ from uuid import UUID
 
 from wal.cassandra.pagereads import PageReader
 from wal.cassandra.session import READ_WINDOW
-from wal.cassandra.sound import unreadable
+from wal.cassandra.sound import record_of, unreadable
 from wal.cassandra.tables import CHUNK_BITS
 from wal.record import CorruptRecord, Kind, Record, unpack_topology
 from wal.source import StreamRow, TopologyRow
@@ -169,15 +169,10 @@ def _points(rows: _Rows) -> Points:
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    seq, kind, step, ts, values, texts = row
     try:
-        known = Kind(kind)
-    except ValueError:
-        raise unreadable(f"Record {seq} has a kind ({kind}) that this version does not know.") from None
-    # The driver's map type looks values up by their serialised key: a plain dict is what callers expect.
-    return Record(
-        seq, known, step, ts, dict(values.items()) if values else {}, dict(texts.items()) if texts else {}
-    )
+        return record_of(*row)
+    except ValueError as error:
+        raise unreadable(f"A row of Cassandra cannot be read as a record: {error}.") from None
 
 
 def _known_chunks(stream: StreamRow, after_seq: int) -> Iterator[int]:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
+from wal.cassandra.sound import record_of
 from wal.cassandra.store import CassandraStore
 from wal.cassandra.tables import TRAINING_METRICS
 from wal.cassandra.trouble import Action, StoreError
 from wal.cassandra.writes import SegmentWrite
-from wal.record import Kind, Record
+from wal.record import Record
 
 ROWS_AT_ONCE: Final = 256
 """Rows of one answer: about 40 KB of plain ones, and large texts do not fill the memory."""
@@ -170,14 +171,9 @@ class ProofReader:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredRow:
-    seq, kind, step, ts, values, texts, *stamps = row
+    seq, *cells, stamps = row[0], *row[1:6], row[6:]
     try:
-        record = Record(
-            seq, Kind(kind), step, ts, dict(values.items()) if values else {},
-            dict(texts.items()) if texts else {},
-        )  # fmt: skip
+        record = record_of(seq, *cells)
     except _NOT_A_RECORD:
-        record = None
-    if record is not None and (step is None or ts is None):
         record = None
     return StoredRow(seq, record, frozenset(stamp for stamp in stamps if stamp is not None))

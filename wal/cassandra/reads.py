@@ -68,9 +68,6 @@ _WEEK_MARK: Final = (
 """What differs as soon as a row of a week does: one row crosses the network, however many the week has. Every
 write of a row moves its revision, and a sign of life its heartbeat."""
 
-_FINAL: Final = frozenset({RunState.DONE, RunState.FAILED, RunState.CRASHED})
-"""States that do not change with time alone."""
-
 _NO_METRICS: Final[Mapping[str, MetricRow]] = {}
 """Of a row that was deleted meanwhile."""
 
@@ -136,7 +133,7 @@ class CatalogueReader:
         """The row of a run; the same object as before when nothing about it has changed."""
         metrics = self._metrics_of.get(row.run_id, _NO_METRICS)
         known = self._rows.get(row.run_id)
-        if known is not None and known[1].state in _FINAL and known[1].metrics is metrics and known[0] == row:
+        if known is not None and known[1].state.is_final and known[1].metrics is metrics and known[0] == row:
             return known[1]
         made = _run_row(row, now_s, metrics)
         self._rows[row.run_id] = (row, made)

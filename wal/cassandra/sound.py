@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wal.cassandra.trouble import Action, StoreError, Trouble
+from wal.record import Kind, Record
 from wal.summary import MetricSummary
 
 MOST_RECORDS = 1 << 32
@@ -29,6 +30,23 @@ def acknowledged_ranges(seqs: Sequence[int]) -> tuple[tuple[int, int], ...]:
     if len(seqs) % 2 or not ascend or any(not 0 < first <= last < MOST_RECORDS for first, last in pairs):
         return ()
     return pairs
+
+
+def record_of(
+    seq: int,
+    kind: int | None,
+    step: int | None,
+    ts: int | None,
+    values: Mapping[str, float] | None,
+    texts: Mapping[str, str] | None,
+) -> Record:
+    """Of the cells of a row of ``training_metrics``. Raises ValueError for cells that are not a record's.
+
+    The driver's map type looks values up by their serialised key: a plain dict is what callers expect.
+    """
+    if kind is None or step is None or ts is None:
+        raise ValueError(f"record {seq} lacks its kind, step or time")
+    return Record(seq, Kind(kind), step, ts, dict((values or {}).items()), dict((texts or {}).items()))
 
 
 def metric_summary(name: str, packed: bytes | None) -> MetricSummary:

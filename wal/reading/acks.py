@@ -6,7 +6,6 @@ Standard library only, read-only, a connection per look: the syncer holds the on
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
+from wal.paths import database_fingerprint
 from wal.shipping.ranges import Ranges
 
 SeqRanges = tuple[tuple[int, int], ...]
@@ -63,7 +63,7 @@ class Acks:
         A file that cannot be read (busy, half-made, foreign) leaves what was known; no file means that
         nothing was shipped.
         """
-        seen = self._fingerprint()
+        seen = database_fingerprint(self._path)
         if seen == self._seen:
             return False
         if seen is None:
@@ -75,18 +75,6 @@ class Acks:
                 return False  # not remembered as seen: the next poll tries again
         self._seen = seen
         return True
-
-    def _fingerprint(self) -> tuple[object, ...] | None:
-        try:
-            main = os.stat(self._path)
-        except OSError:
-            return None
-        try:
-            wal = os.stat(f"{self._path}-wal")
-            tail = (wal.st_size, wal.st_mtime_ns)
-        except OSError:
-            tail = ()
-        return (main.st_ino, main.st_size, main.st_mtime_ns, *tail)
 
     def _read(self) -> None:
         with closing(

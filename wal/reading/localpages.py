@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from wal.paging.pagefile import PAGES_FILE, read_state
+from wal.paths import database_fingerprint
 from wal.record import NewerFormat
 from wal.segments.meta import CorruptSegment
 from wal.segments.segment import reading
@@ -33,7 +33,7 @@ class LocalPages:
 
     def paged(self) -> Paged | None:
         """How far they go; looked up again only when the file shows a change."""
-        seen = self._fingerprint()
+        seen = database_fingerprint(self._path)
         if seen is None:
             self._seen = self._paged = None
         elif seen != self._seen:
@@ -75,15 +75,3 @@ class LocalPages:
         except UNREADABLE as error:
             self._seen = self._paged = None
             raise SourceError(f"The pages in {self._path} cannot be read: {error}.") from error
-
-    def _fingerprint(self) -> tuple[object, ...] | None:
-        try:
-            main = os.stat(self._path)
-        except OSError:
-            return None
-        try:
-            wal = os.stat(f"{self._path}-wal")
-            tail = (wal.st_size, wal.st_mtime_ns)
-        except OSError:
-            tail = ()
-        return (main.st_ino, main.st_size, main.st_mtime_ns, *tail)

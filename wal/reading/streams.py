@@ -103,7 +103,7 @@ class StreamEntry:
     @property
     def final(self) -> bool:
         """True when the stream can never grow again: it was closed, or its process is known to be dead."""
-        return self.state in (RunState.DONE, RunState.FAILED, RunState.CRASHED)
+        return self.state.is_final
 
     @property
     def unshipped(self) -> int:
