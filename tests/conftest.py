@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -70,7 +70,7 @@ _NODE_FIXTURES = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a node, so that ``-m 'not cassandra'`` runs the rest, and the harness of faults."""
     for item in items:
-        if _NODE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        if _NODE_FIXTURES.intersection(_fixtures_of(item)):
             item.add_marker(pytest.mark.cassandra)
         if item.path.parent.name == "faults":
             item.add_marker(pytest.mark.faults)
@@ -78,10 +78,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="CANOPY_TEST_NO_CASSANDRA is set"))
 
 
-def _shared_node(version: str) -> Iterator[Node]:
-    from helpers.nodes import running_node
+def _fixtures_of(item: pytest.Item) -> Iterator[str]:
+    """Those that a test names, and those that a parameter of its names: ``request.getfixturevalue``."""
+    yield from getattr(item, "fixturenames", ())
+    call = getattr(item, "callspec", None)
+    yield from (value for value in call.params.values() if isinstance(value, str)) if call else ()
 
-    with running_node(_scratch / f"node-{version}", version) as node:
+
+def _shared_node(version: str) -> Iterator[Node]:
+    from helpers.nodes import shared_node
+
+    with shared_node(_scratch / f"node-{version}", version) as node:
         yield node
 
 
@@ -109,9 +116,10 @@ def certificate() -> Certificate:
 def cassandra_login(certificate: Certificate) -> Iterator[Node]:
     """A Cassandra 5.0 that asks for a login; it knows the user "cassandra" with the password "cassandra". It
     speaks TLS with those who want it."""
-    from helpers.nodes import running_node
+    from helpers.nodes import ONE_LIFE, QUICK_JAVA, running_node
 
-    options = {"authenticator": "PasswordAuthenticator", "overrides": certificate.overrides}
+    options: dict[str, Any] = {"authenticator": "PasswordAuthenticator", "overrides": certificate.overrides}
+    options["java_options"] = QUICK_JAVA + ONE_LIFE
     with running_node(_scratch / "node-login", **options) as node:
         yield node
 
