@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import ascii_pieces
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 
 if TYPE_CHECKING:
     from canopy_tui.app import CanopyApp
@@ -29,14 +29,7 @@ class LineList(ScrollView, can_focus=True):
     """Scrolls by the keys of every list here. With ``cursor`` one line is lit, and moving moves it."""
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"line-list--cursor", *TONE_CLASSES}
-    DEFAULT_CSS = f"""
-    LineList {{
-        height: 1fr; scrollbar-size: 0 0;
-        {TONE_CSS}
-        & > .line-list--cursor {{ background: $primary 20%; }}
-    }}
-    """
+    DEFAULT_CSS = "LineList { height: 1fr; scrollbar-size: 0 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False, id="lines.down", tooltip="Next line"),
         Binding("k,up", "move(-1)", "Up", show=False, id="lines.up", tooltip="Previous line"),
@@ -82,13 +75,10 @@ class LineList(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         place = y + self.scroll_offset.y
-        base = self.rich_style
         if place >= len(self._lines):
-            return Strip.blank(width, base)
-        if self._with_cursor and place == self.place:
-            base = base + self.get_component_rich_style("line-list--cursor")
+            return strip_of(self, (), width)
         line = self._lines[place] if self.app.unicode else ascii_pieces(self._lines[place])
-        return strip_of(line, tone_styles(self), base, width)
+        return strip_of(self, line, width, lit=self._with_cursor and place == self.place)
 
     # -- moving -------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
@@ -13,11 +13,9 @@ from textual.widget import Widget
 from canopy_tui.charts.plot import GUTTER
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import ascii_pieces
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 
 if TYPE_CHECKING:
-    from rich.style import Style
-
     from canopy_tui.charts.glyphs import Glyphs
     from canopy_tui.charts.parts import Plot
 
@@ -27,14 +25,6 @@ TITLE_ROWS = 1
 class Picture(Widget):
     """Draws what a subclass says, by :meth:`lines`. Its strips are kept until it is told to forget them or
     its width changes, so that scrolling or an overlay costs nothing."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"""
-    Picture {{
-        {TONE_CSS}
-        & > .cell--accent {{ color: $primary; text-style: bold; }}
-    }}
-    """
 
     @dataclass
     class Clicked(Message):
@@ -63,7 +53,6 @@ class Picture(Widget):
         self._unicode = unicode
         self._strips: list[Strip] = []
         self._drawn_width = -1
-        self._tones: dict[str, Style] = {}
         self._grip: int | None = None
         """Where on the screen the mouse holds the picture; None while its button is up."""
         self._pulled = False
@@ -94,22 +83,19 @@ class Picture(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._strips, self._tones = [], {}
+        self._strips = []
 
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
         if not self._strips or self._drawn_width != width:
             self._strips, self._drawn_width = self._draw(width), width
-        return self._strips[y] if y < len(self._strips) else Strip.blank(width, self.rich_style)
+        return self._strips[y] if y < len(self._strips) else strip_of(self, (), width)
 
     def _draw(self, width: int) -> list[Strip]:
         lines = self.lines(width)
         if not self._unicode:
             lines = [ascii_pieces(line) for line in lines]
-        if not self._tones:  # Textual forgets component styles at each refresh; putting them together is dear
-            self._tones = tone_styles(self)
-        base = self.rich_style
-        return [strip_of(line, self._tones, base, width) for line in lines]
+        return [strip_of(self, line, width) for line in lines]
 
     # -- the mouse ----------------------------------------------------------------------------------
 

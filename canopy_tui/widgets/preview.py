@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from textual.message import Message
@@ -24,7 +24,7 @@ from canopy_tui.previewlines import (
     chart_size,
     preview_lines,
 )
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 from wal.source import Ask, RunDetail, RunRow, SourceError
 
 if TYPE_CHECKING:
@@ -91,10 +91,7 @@ class Preview(Widget):
     """Shown only where there is room for it; reads nothing while it is hidden."""
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"""
-    Preview {{ display: none; height: 1fr; padding: 0 1; background: $surface; {TONE_CSS} }}
-    """
+    DEFAULT_CSS = "Preview { display: none; height: 1fr; padding: 0 1; background: $surface; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,4 +199,4 @@ class Preview(Widget):
 
     def render_line(self, y: int) -> Strip:
         pieces = self._lines[y] if y < len(self._lines) else []
-        return strip_of(pieces, tone_styles(self), self.rich_style, self.content_size.width)
+        return strip_of(self, pieces, self.content_size.width)

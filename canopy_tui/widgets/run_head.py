@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.geometry import Size
 from textual.strip import Strip
@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from canopy_tui.runhead import Line
 from canopy_tui.runlines import ascii_pieces
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 
 if TYPE_CHECKING:
     from canopy_tui.app import CanopyApp
@@ -20,8 +20,7 @@ class RunHead(Widget):
     """Shows lines that it is given; asks for the height of these lines."""
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"RunHead {{ height: auto; padding: 0 1; {TONE_CSS} }}"
+    DEFAULT_CSS = "RunHead { height: auto; padding: 0 1; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,4 +43,4 @@ class RunHead(Widget):
         line = self._lines[y] if y < len(self._lines) else []
         if not self.app.unicode:
             line = ascii_pieces(line)
-        return strip_of(line, tone_styles(self), self.rich_style, self.content_size.width)
+        return strip_of(self, line, self.content_size.width)

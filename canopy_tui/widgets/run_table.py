@@ -27,7 +27,7 @@ from canopy_tui.listing import (
     row_of,
     title_cell,
 )
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, foreground, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 from wal.source import MetricRow, RunRow
 from wal.summary import MetricSummary
 
@@ -43,8 +43,7 @@ MOVE = Binding.Group("Move", compact=True)
 class RunHeader(Widget):
     """The columns' names. A click sorts."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"RunHeader {{ height: 1; {TONE_CSS} }}"
+    DEFAULT_CSS = "RunHeader { height: 1; }"
 
     @dataclass
     class Clicked(Message):
@@ -66,7 +65,7 @@ class RunHeader(Widget):
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
         titles = [title_cell(column, self._order, self._unicode) for column in self._columns]
         pieces = [Piece(" " * GUTTER), *row_of(self._columns, titles)]
-        return strip_of(pieces, tone_styles(self), self.rich_style, self.size.width)
+        return strip_of(self, pieces, self.size.width)
 
     def on_click(self, event: events.Click) -> None:
         right_edge = GUTTER
@@ -80,16 +79,12 @@ class RunHeader(Widget):
 class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     """One line a run. The cursor stays on its run, wherever that moves."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"run-table--cursor", "run-table--mark", *TONE_CLASSES}
-    DEFAULT_CSS = f"""
-    RunTable {{
+    DEFAULT_CSS = """
+    RunTable {
         height: 1fr;
         scrollbar-size: 0 0;
-        &.-empty {{ height: 0; }}
-        {TONE_CSS}
-        & > .run-table--cursor {{ background: $primary 20%; }}
-        & > .run-table--mark {{ color: $primary; text-style: bold; }}
-    }}
+        &.-empty { height: 0; }
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,l", "open", "Open", id="runs.open", key_display="enter", tooltip="Open the run"),
@@ -200,20 +195,16 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         place = y + self.scroll_offset.y
-        base = self.rich_style
         if place >= len(self._rows):
-            return Strip.blank(self.size.width, base)
+            return strip_of(self, (), self.size.width)
         row = self._rows[place]
-        if place == self._cursor:
-            base = base + self.get_component_rich_style("run-table--cursor")
         cells: list[Cell] = [
             cell(column, row, self._listing, self._now_ns, self._sparkline, self._unicode)
             for column in self.columns
         ]
-        styles = tone_styles(self)
-        styles["mark"] = foreground(self, "run-table--mark")
         mark = ("▌" if self._unicode else ">") if row.run_id in self.marked else " "
-        return strip_of([Piece(mark, "mark"), *row_of(self.columns, cells)], styles, base, self.size.width)
+        pieces = [Piece(mark, "accent"), *row_of(self.columns, cells)]
+        return strip_of(self, pieces, self.size.width, lit=place == self._cursor)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Without a run there is nothing to move to, open or mark."""

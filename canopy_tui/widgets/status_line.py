@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual.reactive import var
 from textual.strip import Strip
@@ -11,7 +11,7 @@ from textual.widget import Widget
 from canopy_tui import format as fmt
 from canopy_tui.listing import Piece
 from canopy_tui.status import status_lines
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 from wal.source import Connection, StoreStatus
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ class StatusLine(Widget):
     """
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"StatusLine {{ height: 1; padding: 0 1; {TONE_CSS} }}"
+    DEFAULT_CSS = "StatusLine { height: 1; padding: 0 1; }"
 
     status: var[StoreStatus] = var(StoreStatus(Connection.LOCAL_ONLY))
     failure: var[str] = var("")
@@ -66,7 +65,7 @@ class StatusLine(Widget):
             pieces = [Piece(fmt.ascii_only(text), tone) for text, tone in pieces]
         width = self.content_size.width
         pieces = clip(pieces, width, "…" if self.app.unicode else "~")
-        return strip_of(pieces, tone_styles(self), self.rich_style, width)
+        return strip_of(self, pieces, width)
 
 
 def clip(pieces: list[Piece], width: int, ellipsis: str = "…") -> list[Piece]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
@@ -15,7 +15,7 @@ from textual.widget import Widget
 from canopy_tui import format as fmt
 from canopy_tui.listing import Piece
 from canopy_tui.runlines import ascii_pieces
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 
 if TYPE_CHECKING:
     from canopy_tui.app import CanopyApp
@@ -26,14 +26,7 @@ class TabLine(Widget):
     there is room for, the first of them in any case, if need be up to its comma."""
 
     app: CanopyApp  # pyright: ignore[reportIncompatibleMethodOverride]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-line--open", *TONE_CLASSES}
-    DEFAULT_CSS = f"""
-    TabLine {{
-        height: 1; padding: 0 1; background: $panel;
-        {TONE_CSS}
-        & > .tab-line--open {{ color: $primary; text-style: bold; }}
-    }}
-    """
+    DEFAULT_CSS = "TabLine { height: 1; padding: 0 1; background: $panel; }"
 
     active: reactive[int] = reactive(0)
     notes: reactive[tuple[str, ...]] = reactive(())
@@ -63,7 +56,7 @@ class TabLine(Widget):
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
         width = self.content_size.width
         pieces = [
-            Piece(label, "open" if place == self.active else "muted")
+            Piece(label, "accent" if place == self.active else "muted")
             for place, label in enumerate(self._labels())
         ]
         room = max(width - sum(len(piece.text) for piece in pieces), 0)
@@ -71,9 +64,7 @@ class TabLine(Widget):
         pieces.append(Piece(" " * (room - fmt.cells(note)) + note, "muted"))
         if not self.app.unicode:
             pieces = ascii_pieces(pieces)
-        styles = tone_styles(self)
-        styles["open"] = self.get_component_rich_style("tab-line--open", partial=True)
-        return strip_of(pieces, styles, self.rich_style, width)
+        return strip_of(self, pieces, width)
 
     def on_click(self, event: events.Click) -> None:
         right_edge = self.styles.padding.left

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
 from canopy_tui import format as fmt
 from canopy_tui.listing import Piece
-from canopy_tui.widgets.cells import TONE_CLASSES, TONE_CSS, strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 from canopy_tui.widgets.status_line import clip
 
 
 class TitleBar(Widget):
     """Pieces on the left and on the right of one line; the left ones go first when there is no room."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = TONE_CLASSES
-    DEFAULT_CSS = f"TitleBar {{ height: 1; padding: 0 1; background: $panel; {TONE_CSS} }}"
+    DEFAULT_CSS = "TitleBar { height: 1; padding: 0 1; background: $panel; }"
 
     left: reactive[tuple[Piece, ...]] = reactive(())
     right: reactive[tuple[Piece, ...]] = reactive(())
@@ -29,4 +26,4 @@ class TitleBar(Widget):
         room = width - sum(fmt.cells(piece.text) for piece in right)
         left = clip(list(self.left), max(room - 2, 0)) if room > 2 else []
         gap = room - sum(fmt.cells(piece.text) for piece in left)
-        return strip_of([*left, Piece(" " * gap), *right], tone_styles(self), self.rich_style, width)
+        return strip_of(self, [*left, Piece(" " * gap), *right], width)

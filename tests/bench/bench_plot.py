@@ -13,7 +13,7 @@ from canopy_tui.chartlines import plot_lines
 from canopy_tui.charts.glyphs import BRAILLE
 from canopy_tui.charts.parts import Curve
 from canopy_tui.charts.plot import plot, plot_columns
-from canopy_tui.widgets.cells import strip_of, tone_styles
+from canopy_tui.widgets.cells import strip_of
 from canopy_tui.widgets.chart import Chart
 
 SIZE = (120, 40)
@@ -40,9 +40,8 @@ async def seconds_a_repaint(points: int) -> float:
         for _ in range(ROUNDS):
             started = time.process_time()
             drawn = plot([Curve(series)], width, height, shown=(0, points - 1))
-            styles, base = tone_styles(chart), chart.rich_style
             for line in plot_lines(drawn):
-                strip_of(line, styles, base, width)
+                strip_of(chart, line, width)
             best = min(best, time.process_time() - started)
     return best
 
