@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from helpers.hardlogs import log_hard
 from helpers.logs import Ticking, open_journal
 from helpers.streampages import in_file, recomputed
 from helpers.trainer import environment
+from helpers.victims import Victims, fork_for_orders
 
 from wal.link import Target
 from wal.paging.pagefile import PAGES_FILE, delete_pages
@@ -30,7 +32,7 @@ SLICE_RECORDS = 256
 PLACES = 24
 
 
-def main(log_dir: Path, fatal: int) -> None:
+def make_pages(log_dir: str, fatal: int) -> None:
     """The victim: builds all pages and kills itself at a statement; prints how many there were otherwise."""
     seen = 0
 
@@ -51,34 +53,33 @@ def main(log_dir: Path, fatal: int) -> None:
     sqlite3.connect = traced  # type: ignore[assignment]
     pager.SLICE_RECORDS = SLICE_RECORDS
     target = Target(Settings(flush_interval=0.02), None)
-    syncer = Syncer(log_dir, lambda _: sys.exit("nothing to connect to"), lambda: target)
+    syncer = Syncer(Path(log_dir), lambda _: sys.exit("nothing to connect to"), lambda: target)
     while (outcome := syncer.step()).unpaged or not syncer.backlog.all_seen:
         syncer.wait(min(outcome.wake_in_s, 0.01))
     syncer.close()
     print(seen)
 
 
-def run(log_dir: Path, fatal: int = 0) -> int | None:
-    """The number of statements, or None when it was killed."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(log_dir), str(fatal)], env=environment(), capture_output=True,
-        text=True, timeout=120,
-    )  # fmt: skip
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+@pytest.fixture(scope="module")
+def victims() -> Iterator[Victims]:
+    with closing(Victims((__file__,), environment())) as victims:
+        yield victims
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_pages_are_whole_whenever_the_syncer_was_killed(tmp_path: Path, ended: bool) -> None:
+def test_pages_are_whole_whenever_the_syncer_was_killed(
+    tmp_path: Path, victims: Victims, ended: bool
+) -> None:
+    def run(fatal: int = 0) -> int | None:
+        return victims.steps(tmp_path / "said", str(tmp_path), fatal)
+
     journal = open_journal(tmp_path, clock_ns=Ticking())
     log_hard(journal, RECORDS)
     if ended:
         journal.close("done", 0)
     through = journal.last_seq if ended else journal.last_seq // 512 * 512
     expected = recomputed(journal.directory, through)
-    statements = run(tmp_path)
+    statements = run()
     assert statements is not None
     assert in_file(journal.directory) == expected
     for place in range(PLACES):
@@ -86,13 +87,13 @@ def test_pages_are_whole_whenever_the_syncer_was_killed(tmp_path: Path, ended: b
             path.unlink()
         delete_pages(journal.directory)
         fatal = 1 + place * (statements - 1) // (PLACES - 1)
-        assert run(tmp_path, fatal) is None
+        assert run(fatal) is None
         if place % 2 and ended:  # and once more, wherever the second one is then
-            run(tmp_path, fatal // 2 + 1)
-        assert run(tmp_path) is not None
+            run(fatal // 2 + 1)
+        assert run() is not None
         assert in_file(journal.directory) == expected, f"killed at statement {fatal} of {statements}"
     journal.close("done", 0)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    fork_for_orders(make_pages)

@@ -9,10 +9,8 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +18,7 @@ from uuid import UUID
 import pytest
 from helpers.logs import log, make_run, open_journal
 from helpers.trainer import environment
+from helpers.victims import Victims, fork_for_orders
 from helpers.waiting import stream_records, streams_in, wait_until
 
 from wal.catalog import Catalog
@@ -206,7 +205,7 @@ def test_without_a_syncers_store_nothing_may_go(tmp_path: Path) -> None:
 # -- kill -9 at every step -----------------------------------------------------------------------------
 
 
-def main(log_dir: Path, fatal: int) -> None:
+def run_errands(log_dir: str, fatal: int) -> None:
     """The victim: carries out what it is asked for and kills itself at a step; else prints how many."""
     steps: list[str] = []
 
@@ -215,26 +214,20 @@ def main(log_dir: Path, fatal: int) -> None:
         if len(steps) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    state = State(log_dir)
-    Errands(log_dir, state, on_step).run()
+    state = State(Path(log_dir))
+    Errands(Path(log_dir), state, on_step).run()
     state.close()
     print(len(steps))
 
 
-def run(log_dir: Path, fatal: int) -> int | None:
-    """The number of steps, or None when it was killed."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(log_dir), str(fatal)], env=environment(), capture_output=True,
-        text=True, timeout=120,
-    )  # fmt: skip
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+@pytest.fixture
+def victims() -> Iterator[Victims]:
+    with closing(Victims((__file__,), environment())) as victims:
+        yield victims
 
 
 @pytest.mark.kill
-def test_a_kill_between_any_two_steps_loses_nothing(tmp_path: Path) -> None:
+def test_a_kill_between_any_two_steps_loses_nothing(tmp_path: Path, victims: Victims) -> None:
     fatal, steps = 0, 1
     before = tmp_path / "before"
     doomed, kept = write_old_run(before), write_old_run(before)
@@ -242,7 +235,7 @@ def test_a_kill_between_any_two_steps_loses_nothing(tmp_path: Path) -> None:
     while fatal <= steps:
         log_dir = tmp_path / str(fatal)
         shutil.copytree(before, log_dir)
-        done = run(log_dir, fatal)
+        done = victims.steps(tmp_path / "said", str(log_dir), fatal)
         assert (done is None) is (fatal > 0)
         steps = done or steps
         # Whatever a reader finds is whole, and what is gone was noted before.
@@ -264,4 +257,4 @@ def test_a_kill_between_any_two_steps_loses_nothing(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    fork_for_orders(run_errands)
