@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from helpers.logs import SECOND, START_NS, log, make_run, open_journal
-from helpers.waiting import stream_records
-from wal.journal import Journal
+from wal.journal import Journal, segment_paths
 from wal.paging.pagefile import PageFile
 from wal.pyramid import SHIFT_RECORDS, Batch, Builder, Columns, Series, reduce, shift_of
-from wal.record import Kind
+from wal.record import Kind, packer
+from wal.segments.segment import read_rows
 
 Logged = tuple[int, float]
 """(step, value)."""
@@ -35,13 +36,27 @@ def time_of(at: int) -> int:
     return START_NS + at * SECOND + (at % 7) * SECOND // 9
 
 
+def logged(stream_dir: Path, after_seq: int = 0) -> Iterator[tuple[int, int, int, Sequence[str], bytes]]:
+    """(seq, step, ts in µs, names, body) of each log(); a Record of each would take far longer."""
+    for path in segment_paths(stream_dir):
+        keysets, rows = read_rows(path, after_seq)
+        for seq, kind, keyset, step, ts, body in rows:
+            if kind == Kind.LOG:
+                yield seq, step, ts // 1_000, keysets[keyset], body
+
+
 def points_of(stream_dir: Path, metric: str = "loss") -> Batch:
     """Every point of a metric in the log, in seq order."""
     rows = [
-        (0, record.seq, record.step, record.ts // 1_000, record.values[metric])
-        for record in stream_records(stream_dir)
-        if record.kind is Kind.LOG and metric in record.values
+        (0, seq, step, us, packer(len(names)).unpack_from(body)[names.index(metric)])
+        for seq, step, us, names, body in logged(stream_dir)
+        if metric in names
     ]
+    return batch_of(rows)
+
+
+def batch_of(rows: Sequence[tuple[int, int, int, int, float]]) -> Batch:
+    """Rows of (metric, seq, step, µs, value)."""
     columns = list(zip(*rows, strict=True)) or [()] * 5
     whole = [np.array(column, dtype=np.int64) for column in columns[:4]]
     return Batch(whole[0], whole[1], whole[2], whole[3], np.array(columns[4], dtype=np.float64))
@@ -49,22 +64,18 @@ def points_of(stream_dir: Path, metric: str = "loss") -> Batch:
 
 def fill_pages(stream_dir: Path, through: int) -> None:
     """Take the stream's ``pages.db`` on to a seq, as a syncer does."""
-    records = [record for record in stream_records(stream_dir) if record.kind is Kind.LOG]
     pages = PageFile(stream_dir)
-    pages.begin(through, shift_of([record.step for record in records[:SHIFT_RECORDS]]))
-    rows: list[tuple[int, int, int, int, float]] = []
-    for record in records:
-        if pages.paged_seq < record.seq <= through:
-            rows += [
-                (pages.metric_id(name), record.seq, record.step, record.ts // 1_000, value)
-                for name, value in record.values.items()
-            ]
+    first_steps = [step for _, step, *_ in islice(logged(stream_dir), SHIFT_RECORDS)]
+    pages.begin(through, shift_of(first_steps))
+    rows = [
+        (pages.metric_id(name), seq, step, us, value)
+        for seq, step, us, names, body in logged(stream_dir, pages.paged_seq)
+        if seq <= through
+        for name, value in zip(names, packer(len(names)).unpack_from(body), strict=True)
+    ]
     if rows:
-        columns = list(zip(*sorted(rows), strict=True))
-        whole = [np.array(column, dtype=np.int64) for column in columns[:4]]
-        values = np.array(columns[4], dtype=np.float64)
         assert pages.shift is not None
-        Builder(pages, pages.shift).add(Batch(whole[0], whole[1], whole[2], whole[3], values))
+        Builder(pages, pages.shift).add(batch_of(sorted(rows)))
     pages.commit()
     pages.close()
 

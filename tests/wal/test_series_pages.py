@@ -41,22 +41,22 @@ def ranges_of(points: Batch, rng: np.random.Generator) -> list[tuple[int, int] |
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("paged", [0, 512, COUNT - COUNT % 512, COUNT])
-def test_columns_equal_those_of_all_points(tmp_path: Path, shape: str, paged: int) -> None:
+def test_columns_equal_those_of_all_points(tmp_path: Path, shape: str) -> None:
     journal = wild_log(tmp_path, shape)
     points = points_of(journal.directory)
-    if paged:
-        fill_pages(journal.directory, paged)
-    rng = np.random.default_rng(paged)
-    with merged_source(tmp_path) as source:
-        for columns in (1, 40, 320):
-            for shown in ranges_of(points, rng):
-                (series,) = source.series(journal.run.run_id, Ask("loss", columns, range=shown))
-                check_series(series, points)
-                check_whole(series, points)
-                assert not series.approximate
-                if shown is None:
-                    assert int(series.columns.n.sum()) == COUNT
+    for paged in (0, 512, COUNT - COUNT % 512, COUNT):
+        if paged:
+            fill_pages(journal.directory, paged)
+        rng = np.random.default_rng(paged)
+        with merged_source(tmp_path) as source:
+            for columns in (1, 40, 320):
+                for shown in ranges_of(points, rng):
+                    (series,) = source.series(journal.run.run_id, Ask("loss", columns, range=shown))
+                    check_series(series, points)
+                    check_whole(series, points)
+                    assert not series.approximate
+                    if shown is None:
+                        assert int(series.columns.n.sum()) == COUNT
 
 
 def test_the_oracle_notices_a_lost_page(tmp_path: Path) -> None:
