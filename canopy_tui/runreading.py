@@ -67,13 +67,14 @@ class DrawnChart:
 
 @dataclass(frozen=True, slots=True)
 class RunReading:
-    """One run as it was when it was read, with the charts that ``request`` asked for.
+    """One run as it was at the ``look`` when it was read, with the charts that ``request`` asked for.
 
     ``extent`` is from where to where the run reaches on the x axis. ``rows`` are the metrics on the screen,
     drawn or not, made from their points; they stand in ``detail``. ``problem`` is why some charts could not
     be drawn anew, as a sentence; those are the ones drawn before. ``spent_s`` is the processor time it took.
     """
 
+    look: RunLook
     detail: RunDetail
     pace: Pace | None
     request: ChartRequest
@@ -109,7 +110,7 @@ def read_run(
     undrawn = [name for name in request.rows if name not in rows]
     rows |= point_rows(look, undrawn, deadline, known.rows if known is not None else {})
     detail, spent_s = with_rows(look.detail, rows), time.thread_time() - began
-    return RunReading(detail, pace, request, extent, drawn, rows, problem, spent_s)
+    return RunReading(look, detail, pace, request, extent, drawn, rows, problem, spent_s)
 
 
 def redrawn(reading: RunReading, request: ChartRequest, glyphs: Glyphs) -> RunReading:

@@ -301,10 +301,11 @@ class MergedSource:
         key = ("records", run_id, stream_id, after_seq, limit)
         return self._ask(key, lambda store: store.records(run_id, stream_id, after_seq, limit))
 
-    def topologies(self, run_id: UUID) -> Sequence[TopologyRow]:
-        """Topology snapshots, newest first. Raises like :meth:`run`."""
+    def topologies(self, run_id: UUID, look: RunLook | None = None) -> Sequence[TopologyRow]:
+        """Topology snapshots, newest first; those that a ``look`` that is at hand can know. Raises like
+        :meth:`run`."""
         found: dict[tuple[UUID, int], TopologyRow] = {}
-        views = self._views(run_id)
+        views = self._views(run_id) if look is None else look.views
         here = [view.entry for view in views if view.entry is not None]
         if len(_readable(here)) < len(views):
             for row in self._ask(("topologies", run_id), lambda store: store.topologies(run_id)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from textual import on
@@ -40,6 +40,9 @@ from canopy_tui.widgets.topology_pane import TopologyPane
 from wal.reading.goals import main_metric
 from wal.reading.storage import StorageReport
 from wal.source import STEP, MetricRow, RunDetail, RunRow, SourceError, XAxis
+
+if TYPE_CHECKING:
+    from wal.reading.runlook import RunLook
 
 TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
@@ -180,7 +183,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
             self._show_head()
             self._show_tab()
         if grown:
-            self._read_topologies()
+            self._read_topologies(reading.look)
         self._draw_what_is_wanted()  # the first reading says which metrics there are; the next draws them
 
     def _redraws(self) -> bool:
@@ -232,8 +235,9 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self._show_notes()
         self._draw_what_is_wanted()
 
-    def _read_topologies(self) -> None:
-        """For the list of them, and for the marks on the charts, which do without where that fails."""
+    def _read_topologies(self, look: RunLook | None = None) -> None:
+        """For the list of them, and for the marks on the charts, which do without where that fails; by the
+        ``look`` that has just been made, if there is one."""
         if self.tabs.active not in (TABS.index("Charts"), TABS.index("Topology")):
             return
         source, run_id, reading = self.app.source, self.run_id, self._reading
@@ -241,7 +245,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
 
         def work() -> Message | None:
             try:
-                rows = tuple(source.topologies(run_id))
+                rows = tuple(source.topologies(run_id, look))
             except (KeyError, SourceError):
                 if for_charts:
                     return None
