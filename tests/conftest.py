@@ -37,6 +37,10 @@ for _name in list(os.environ):
     if _name in _FOREIGN_NAMES or (_name.startswith(_FOREIGN_PREFIXES) and _name not in _KEPT):
         del os.environ[_name]
 
+# Some hundreds of processes are started: each would compile this checkout's modules for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A shell starts what it puts in the background with SIGINT ignored, and a child inherits that: no Ctrl-C that
 # a test sends to a process would arrive, and its end would be waited for in vain.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -148,10 +152,21 @@ def keyspace5(cassandra5: Node) -> Iterator[Settings]:
         yield settings
 
 
-@pytest.fixture
-def own_node(tmp_path: Path) -> Iterator[Node]:
-    """A Cassandra 5.0 of this test's own, up, on its own data: kill, pause, start it as you like."""
+@pytest.fixture(scope="session")
+def mortal_node() -> Iterator[Node]:
+    """The one behind ``own_node``."""
     from helpers.nodes import running_node
 
-    with running_node(tmp_path / "node") as node:
+    with running_node(_scratch / "node-mortal") as node:
         yield node
+
+
+@pytest.fixture
+def own_node(mortal_node: Node) -> Node:
+    """A Cassandra 5.0 that is up, the test's own while it runs: kill, pause, stop, start it as you like. What
+    earlier tests wrote lies there, in keyspaces of theirs."""
+    mortal_node.resume()
+    if not mortal_node.alive:
+        mortal_node.start()
+        mortal_node.wait_ready()
+    return mortal_node

@@ -22,7 +22,7 @@ class Lender:
     which is not made yet; ``session``, a connection to the node, stays its owner's."""
 
     def __init__(self, session: Session, new: Callable[[], Settings]) -> None:
-        self._session = session
+        self.session = session
         self._new = new
         self._free: list[Settings] = []
         self._as_made: dict[str, list[tuple[object, ...]]] = {}
@@ -36,7 +36,7 @@ class Lender:
 
     def _made(self) -> Settings:
         settings = self._new()
-        schema.create(self._session, settings)
+        schema.create(self.session, settings)
         self._as_made[settings.keyspace] = self._description(settings.keyspace)
         return settings
 
@@ -50,15 +50,15 @@ class Lender:
                 for table in TABLES:
                     if table is not SCHEMA_META:  # its one row is part of the schema
                         statement = f"TRUNCATE {keyspace}.{table.name}"
-                        self._session.driver.execute(statement, timeout=TRUNCATE_TIMEOUT_S)
+                        self.session.driver.execute(statement, timeout=TRUNCATE_TIMEOUT_S)
                 return settings
-            schema.drop(self._session, keyspace)
+            schema.drop(self.session, keyspace)
         return None
 
     def _description(self, keyspace: str) -> list[tuple[object, ...]]:
         """All that the server says of the tables, and the version that they state."""
         parts = [
-            self._session.read(f"SELECT * FROM system_schema.{kind} WHERE keyspace_name = ?", [keyspace])
+            self.session.read(f"SELECT * FROM system_schema.{kind} WHERE keyspace_name = ?", [keyspace])
             for kind in ("tables", "columns")
         ]
-        return [*parts[0], *parts[1], *self._session.read(f"SELECT k, v FROM {keyspace}.schema_meta")]
+        return [*parts[0], *parts[1], *self.session.read(f"SELECT k, v FROM {keyspace}.schema_meta")]

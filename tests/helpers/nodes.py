@@ -58,6 +58,15 @@ def shared_node(directory: Path, version: str = "5.0", **options: Any) -> Iterat
         del _lenders[node]
 
 
+def session_of(settings: Settings) -> Session | None:
+    """The session of the shared node that these settings lead to; None for any other node."""
+    for node, lender in _lenders.items():
+        host, port = node.endpoint
+        if (settings.contact_points, settings.port) == ((host,), port):
+            return lender.session
+    return None
+
+
 @contextmanager
 def ended_with_us(node: Node) -> Iterator[None]:
     """Start a node; end it when the block ends, or when this whole process does, be it by kill -9.

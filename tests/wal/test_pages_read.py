@@ -266,15 +266,14 @@ def test_a_local_run_that_cassandra_lacks_is_drawn_from_the_log(tmp_path: Path, 
         assert not rows["metric_pages"]
 
 
-def test_charts_that_were_open_stay_while_cassandra_is_away(
-    tmp_path: Path, own_node: Any, world: World
-) -> None:
+def test_charts_that_were_open_stay_while_cassandra_is_away(tmp_path: Path, own_node: Any) -> None:
+    journal = new_log(
+        tmp_path / "here", lambda journal: write_metric(journal, [(at, float(-at)) for at in range(9_000)])
+    )
+    points = points_of(journal.directory)
+    run_id: UUID = journal.run.run_id
     with fresh_keyspace(own_node) as settings:
-        drain(world.log_dir, settings)
-        for path in world.log_dir.glob("state.db*"):
-            path.unlink()
-        journal, points = world.journals["dense"], world.points["dense"]
-        run_id: UUID = journal.run.run_id
+        drain(tmp_path / "here", settings)
         with merged_source(tmp_path / "elsewhere", settings) as source:
             wait_for(source, Connection.UP)
             (before,) = source.series(run_id, Ask("loss", 100), wait_s=60)
