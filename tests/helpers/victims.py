@@ -46,12 +46,19 @@ class Victims:
 
     def run(self, said: Path, *arguments: str | int) -> tuple[int, str]:
         """Exit code and output of one; its output goes to the file ``said`` meanwhile."""
+        self.start(said, *arguments)
+        return self.ended(), said.read_text()
+
+    def start(self, said: Path, *arguments: str | int) -> None:
+        """The next one; :meth:`ended` waits for it."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([str(said), *arguments]) + "\n")
         self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        return code, said.read_text()
+
+    def ended(self) -> int:
+        """Its exit code, negative for a signal."""
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
 
     def steps(self, said: Path, *arguments: str | int) -> int | None:
         """The number that one printed, or None when it was killed."""

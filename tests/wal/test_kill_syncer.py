@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from helpers.logs import write_run
 from helpers.scan import in_cassandra, in_log, query
 from helpers.streampages import in_file, recomputed
-from helpers.syncerprocess import process_environment, start_syncer, sync_once
+from helpers.syncerprocess import process_environment, start_syncer
 from helpers.syncing import write_segments
 from helpers.trainer import environment
+from helpers.victims import Victims, fork_for_orders
 from helpers.waiting import wait_until
 
 from wal.journal import stream_dirs
@@ -27,26 +32,45 @@ SEEDS = 24
 RECORDS = 1_500
 MOST_SECONDS = 1.2
 AT_ONCE = 2
-"""Syncers side by side: their start is most of the time."""
+"""Syncers side by side: a core for each."""
+
+
+def live(program: str, *arguments: str) -> int:
+    """The syncer that ``init()`` starts, or a verb of ``canopy``."""
+    from canopy_tui.__main__ import main
+    from wal.shipping import loop
+
+    if program == "syncer":
+        return loop.main(list(arguments))
+    sys.argv = [program, *arguments]
+    main()
+    return 0
 
 
 def test_nothing_is_lost_or_doubled_whenever_it_is_killed(tmp_path: Path, keyspace5: Settings) -> None:
     env = process_environment(keyspace5, tmp_path)
+    free = SimpleQueue[Victims]()
 
     def one(seed: int) -> Path:
-        log_dir = tmp_path / f"log-{seed}"
+        log_dir, said = tmp_path / f"log-{seed}", tmp_path / f"log-{seed}.said"
         write_run(log_dir, ({"x": float(n)} for n in range(RECORDS)))
         write_segments(log_dir, [100, 100, 50])
-        victim = start_syncer(log_dir, env)
+        victims = free.get()
+        victims.start(said, "syncer", "--auto", "--log-dir", str(log_dir), "--cwd", str(log_dir))
         wait_until((log_dir / "state.db").exists, what="the syncer's state.db")
         time.sleep(random.Random(seed).uniform(0.0, MOST_SECONDS))  # the random instant, not a guess
-        victim.kill()
-        output, _ = victim.communicate()
-        assert (victim.returncode, output) == (-signal.SIGKILL, b"")
-        sync_once(log_dir, env, tmp_path)
+        victim = daemon.holder(log_dir)
+        assert victim is not None
+        os.kill(victim, signal.SIGKILL)
+        assert (victims.ended(), said.read_text()) == (-signal.SIGKILL, "")
+        code, output = victims.run(said, "canopy", "sync", str(log_dir), "--once")
+        assert code == 0, output
+        free.put(victims)
         return log_dir
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            free.put(stack.enter_context(closing(Victims((__file__,), env))))
         log_dirs = list(pool.map(one, range(SEEDS)))
     committed = {key: content for log_dir in log_dirs for key, content in in_log(log_dir).items()}
     scan = in_cassandra(keyspace5)
@@ -75,3 +99,11 @@ def test_the_lock_of_a_killed_syncer_is_free_at_once(tmp_path: Path) -> None:
     lock = daemon.Lock(tmp_path)
     assert lock.acquire()
     lock.release()
+
+
+if __name__ == "__main__":
+    from canopy_tui.cli import shipping, sync  # noqa: F401  # what each of them would import
+    from wal.cassandra import place  # noqa: F401
+    from wal.shipping import loop  # noqa: F401
+
+    fork_for_orders(live)
