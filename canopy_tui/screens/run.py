@@ -177,9 +177,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self.charts.set_class(bool(reading.problem), "-stale")
         detail = reading.detail
         with self.app.batch_update():
-            self._show_metrics(detail.row, detail.metrics)
-            if not self._redraws():
-                self.charts.show_drawn(reading)
+            self._show_metrics(detail.row, detail.metrics, None if self._redraws() else reading)
             self._show_head()
             self._show_tab()
         if grown:
@@ -295,9 +293,11 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         chosen = self.app.view.main_metrics.get(row.project)
         return main_metric((metric.name for metric in in_order(metrics, None)), chosen)
 
-    def _show_metrics(self, row: RunRow, metrics: Mapping[str, MetricRow]) -> None:
+    def _show_metrics(
+        self, row: RunRow, metrics: Mapping[str, MetricRow], drawn: RunReading | None = None
+    ) -> None:
         main, selected = self._main_metric(row, metrics), self.charts.selected
-        self.charts.show(row, metrics, chart_order(metrics, row.records, main), main)
+        self.charts.show(row, metrics, chart_order(metrics, row.records, main), main, drawn)
         if (selected is None) != (self.charts.selected is None):
             self.refresh_bindings()
 

@@ -56,7 +56,7 @@ class Chart(Picture):
         """Draw another view."""
         if view != self.view:
             self.view = view
-            self.forget()
+            self.redraw()
 
     def lines(self, width: int) -> list[list[Piece]]:
         view = self.view

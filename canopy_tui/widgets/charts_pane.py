@@ -94,9 +94,17 @@ class ChartsPane(LensPane):
     # -- what is shown ------------------------------------------------------------------------------
 
     def show(
-        self, row: RunRow, metrics: Mapping[str, MetricRow], families: Sequence[Family], main: str | None
+        self,
+        row: RunRow,
+        metrics: Mapping[str, MetricRow],
+        families: Sequence[Family],
+        main: str | None,
+        drawn: RunReading | None = None,
     ) -> None:
-        """The metrics of a run, and their families in the order of the charts."""
+        """The metrics of a run, and their families in the order of the charts; ``drawn`` as of
+        :meth:`show_drawn`."""
+        if drawn is not None:
+            self._take_up(drawn)
         changed = self._row is None or families != self._families
         self._row, self._main = row, main
         self._families = families
@@ -116,10 +124,13 @@ class ChartsPane(LensPane):
 
     def show_drawn(self, reading: RunReading) -> None:
         """Pictures as they were asked for; those of other metrics are kept until they are drawn anew."""
+        self._take_up(reading)
+        self._draw()
+
+    def _take_up(self, reading: RunReading) -> None:
         self._drawn = {**self._drawn, **reading.drawn}
         if reading.request.lens.x == self.lens.x:
             self.extent = reading.extent
-        self._draw()
 
     def in_hand(self) -> tuple[Sequence[Curve], Axis] | None:
         one = self._drawn.get(self._families[self._chart_of(self.selected)].lead) if self._families else None

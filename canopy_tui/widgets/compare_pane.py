@@ -56,7 +56,7 @@ class ComparedChart(Picture):
         drawn = self.plot is not None and comparison.plot is self.plot
         self.comparison = comparison
         if not drawn:
-            self.forget()
+            self.redraw()
 
     def lines(self, width: int) -> list[list[Piece]]:
         comparison, plot = self.comparison, self.plot

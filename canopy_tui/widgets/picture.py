@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from textual import events
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -23,8 +25,8 @@ TITLE_ROWS = 1
 
 
 class Picture(Widget):
-    """Draws what a subclass says, by :meth:`lines`. Its strips are kept until it is told to forget them or
-    its width changes, so that scrolling or an overlay costs nothing."""
+    """Draws what a subclass says, by :meth:`lines`. A line that stays as it is costs nothing: of a curve that
+    grows, most do from one repaint to the next."""
 
     @dataclass
     class Clicked(Message):
@@ -51,7 +53,9 @@ class Picture(Widget):
         super().__init__()
         self._glyphs = glyphs
         self._unicode = unicode
-        self._strips: list[Strip] = []
+        self._lines: list[list[Piece]] = []
+        self._strips: dict[int, Strip] = {}
+        """Of the lines that have been drawn."""
         self._drawn_width = -1
         self._grip: int | None = None
         """Where on the screen the mouse holds the picture; None while its button is up."""
@@ -76,26 +80,42 @@ class Picture(Widget):
 
     # -- drawing ------------------------------------------------------------------------------------
 
-    def forget(self) -> None:
-        """Draw anew: the view, the size or the theme has changed."""
-        self._strips = []
-        self.refresh()
+    def redraw(self) -> None:
+        """Draw the lines in which another view differs."""
+        width = self.content_size.width
+        if width != self._drawn_width:
+            self._drawn_width = -1
+            self.refresh()
+            return
+        changed = self._take_lines(width)
+        if changed:
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._strips = []
+        self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
-        if not self._strips or self._drawn_width != width:
-            self._strips, self._drawn_width = self._draw(width), width
-        return self._strips[y] if y < len(self._strips) else strip_of(self, (), width)
+        if width != self._drawn_width:
+            self._strips.clear()
+            self._take_lines(width)
+        strip = self._strips.get(y)
+        if strip is None:
+            line = self._lines[y] if y < len(self._lines) else ()
+            strip = self._strips[y] = strip_of(self, line, width)
+        return strip
 
-    def _draw(self, width: int) -> list[Strip]:
-        lines = self.lines(width)
+    def _take_lines(self, width: int) -> list[int]:
+        """Have the lines of the view; the places of those that have changed come back."""
+        before, self._lines, self._drawn_width = self._lines, self.lines(width), width
         if not self._unicode:
-            lines = [ascii_pieces(line) for line in lines]
-        return [strip_of(self, line, width) for line in lines]
+            self._lines = [ascii_pieces(line) for line in self._lines]
+        pairs = enumerate(zip_longest(before, self._lines))
+        changed = [y for y, (known, line) in pairs if known != line]
+        for y in changed:
+            self._strips.pop(y, None)
+        return changed
 
     # -- the mouse ----------------------------------------------------------------------------------
 

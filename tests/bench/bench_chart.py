@@ -123,10 +123,8 @@ def _value_on(app: CanopyApp) -> int | None:
     """The newest value in the strips that the compositor was given; None while there are none."""
     if not isinstance(app.screen, RunScreen):
         return None
-    chart = app.screen.query(Chart).first()
-    if not chart._strips:  # pyright: ignore[reportPrivateUsage]
-        return None
-    words = chart._strips[0].text.split()  # pyright: ignore[reportPrivateUsage]
+    title = app.screen.query(Chart).first()._strips.get(0)  # pyright: ignore[reportPrivateUsage]
+    words = [] if title is None else title.text.split()
     return next((int(word) for word in words if word.isdigit()), None)
 
 
