@@ -1,25 +1,21 @@
 """kill -9 of the real syncer at a named step: ``python -m faults.crashpoints POINT NTH SYNCER-ARGUMENTS``.
 
 The process is the syncer that ``init()`` starts, but that one function of it is wrapped: at the NTH call it
-kills itself, before or after doing it. The product has no hook for this. Without arguments it waits for
-orders (:class:`Victims`) and forks a syncer for each, which spares all but the first the imports.
+kills itself, before or after doing it. The product has no hook for this. Without arguments it forks a syncer
+for each order of :class:`helpers.victims.Victims`: (point, nth, log directory).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
-ENDS_WITHIN_S = 60
-"""A syncer that was not killed by then never came to that step: SIGALRM ends it."""
+from helpers.victims import fork_for_orders
 
 
 class Point(NamedTuple):
@@ -83,24 +79,6 @@ def arm(point: Point, nth: int) -> None:
     setattr(owner, last, wrapped)
 
 
-def _fork_for_orders() -> int:
-    """For each line of (point, nth, log dir) on stdin one syncer; how it ended goes to stdout."""
-    for module in {"wal.shipping.loop", "wal.cassandra.place", *(point.module for point in POINTS.values())}:
-        import_module(module)
-    for line in sys.stdin:
-        point, nth, log_dir = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(ENDS_WITHIN_S)
-            said = os.open(f"{log_dir}.said", os.O_WRONLY | os.O_CREAT)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            os._exit(_serve(point, nth, ["--auto", "--log-dir", log_dir, "--cwd", log_dir]))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-    return 0
-
-
 def _serve(point: str, nth: int, arguments: list[str]) -> int:
     from wal.shipping.loop import main as serve
 
@@ -108,31 +86,17 @@ def _serve(point: str, nth: int, arguments: list[str]) -> int:
     return serve(arguments)
 
 
-class Victims:
-    """Syncers that are killed, one after the other. End it with :meth:`close`."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "faults.crashpoints"], env=env, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(self, point: str, nth: int, log_dir: Path) -> tuple[int, str]:
-        """Exit code and output of a syncer that is to be killed there."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([point, nth, str(log_dir)]) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        return code, Path(f"{log_dir}.said").read_text()
-
-    def close(self) -> None:
-        self._process.communicate()
+def _serve_directory(point: str, nth: int, log_dir: str) -> int:
+    return _serve(point, nth, ["--auto", "--log-dir", log_dir, "--cwd", log_dir])
 
 
 def main() -> int:
     if len(sys.argv) == 1:
-        return _fork_for_orders()
+        modules = {"wal.shipping.loop", "wal.cassandra.place", *(point.module for point in POINTS.values())}
+        for module in modules:
+            import_module(module)
+        fork_for_orders(_serve_directory)
+        return 0
     return _serve(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
 
 

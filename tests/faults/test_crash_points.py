@@ -13,8 +13,9 @@ from queue import SimpleQueue
 import pytest
 from helpers.syncerprocess import process_environment
 from helpers.syncing import drain
+from helpers.victims import Victims
 
-from faults.crashpoints import POINTS, Victims
+from faults.crashpoints import POINTS
 from faults.oracles import Direct, judge, told
 from faults.trainer import Order, SeededTrainer, log_seeded
 from faults.truth import Truth
@@ -32,6 +33,8 @@ STREAMS = 2
 
 AT_ONCE = 2
 """Syncers side by side: a core for each."""
+
+VICTIM = ("-m", "faults.crashpoints")
 
 STATEMENTS = (
     ("CREATE TABLE meta", 2), ("INSERT OR REPLACE INTO meta(k, v) VALUES ('segment'", 2),
@@ -67,7 +70,8 @@ def test_a_syncer_killed_at_any_step(tmp_path: Path, keyspace5: Settings, cassan
         truths = [write_stream(log_dir, STREAMS * number + at) for at in range(STREAMS)]
         mine = victims.get()
         try:
-            assert mine.run(point, nth, log_dir) == (-signal.SIGKILL, ""), f"at {point!r}, {nth}"
+            ended = mine.run(tmp_path / f"{number}.said", point, nth, str(log_dir))
+            assert ended == (-signal.SIGKILL, ""), f"at {point!r}, {nth}"
         finally:
             victims.put(mine)
         drain(log_dir, keyspace5)
@@ -75,7 +79,7 @@ def test_a_syncer_killed_at_any_step(tmp_path: Path, keyspace5: Settings, cassan
 
     with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in range(AT_ONCE):
-            victims.put(stack.enter_context(closing(Victims(env))))
+            victims.put(stack.enter_context(closing(Victims(VICTIM, env))))
         found = list(pool.map(one, range(len(POINTS)), POINTS))
     assert_delivered([truth for truths in found for truth in truths], keyspace5, cassandra5)
 
