@@ -9,10 +9,9 @@ from helpers.screenlogs import LogWriter, falling
 from helpers.screens import app_on, lines_of, settled, until
 from hypothesis import given
 from hypothesis import strategies as st
-from textual.widgets._footer import FooterKey
 
 from canopy_tui.app import CanopyApp
-from canopy_tui.widgets.key_line import ALWAYS, fitting
+from canopy_tui.widgets.key_line import ALWAYS, KeyLine, fitting
 
 KEYS = st.lists(st.tuples(st.sampled_from(["open", "sort", "back", *ALWAYS]), st.integers(2, 15)))
 
@@ -52,20 +51,37 @@ async def test_every_screen_says_how_to_leave_it(tmp_path: Path, width: int) -> 
     writer.close()
 
 
-async def test_keys_are_made_anew_only_when_others_are_to_be_shown(tmp_path: Path) -> None:
+async def test_a_key_can_be_clicked_and_says_what_it_does(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path / "log")
     writer.start("only")
     writer.log_curves("only", {"loss": falling(30)}, lasting_s=60)
     app = app_on(writer)
     async with app.run_test(size=(120, 20)) as pilot:
         await until(pilot, lambda: app.listed and "Open" in lines_of(app)[-1])
-        await settled(pilot)
-        keys = list(app.screen.query(FooterKey))
-        app.screen.refresh_bindings()
-        await settled(pilot)
-        assert list(app.screen.query(FooterKey)) == keys
+        keys = app.screen.query_one(KeyLine)
+        place = lines_of(app)[-1].index("Open")
+        await pilot.hover(KeyLine, offset=(place, 0))
+        assert keys.tooltip == "Open the run"
+        await pilot.hover(KeyLine, offset=(119, 0))
+        assert keys.tooltip is None
+        await pilot.click(KeyLine, offset=(place, 0))
+        await until(pilot, lambda: "esc Back" in lines_of(app)[-1])
+        await pilot.click(KeyLine, offset=(lines_of(app)[-1].index("esc"), 0))
+        await until(pilot, lambda: "Open" in lines_of(app)[-1])
+    writer.close()
+
+
+async def test_the_keys_are_those_of_what_has_the_focus(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path / "log")
+    writer.start("only")
+    writer.log_curves("only", {"loss": falling(30)}, lasting_s=60)
+    app = app_on(writer)
+    async with app.run_test(size=(120, 20)) as pilot:
+        await until(pilot, lambda: app.listed and "Open" in lines_of(app)[-1])
         await pilot.press("slash")
         await until(pilot, lambda: "Open" not in lines_of(app)[-1])
+        await pilot.press("escape")
+        await until(pilot, lambda: "Open" in lines_of(app)[-1])
     writer.close()
 
 
