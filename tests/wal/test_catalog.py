@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.logs import SECOND, START_NS, Ticking, log, make_run, open_journal, write_run
+from helpers.pagedlogs import fill_pages
 from helpers.waiting import eventually
 
 from wal.catalog import Catalog
@@ -91,6 +92,19 @@ def test_a_killed_trainer_has_crashed(tmp_path: Path) -> None:
     # And for whoever looks first only now, by the segments or by what the first one put into the cache.
     catalog.close()
     assert only(Catalog(tmp_path)).state is RunState.CRASHED
+
+
+def test_pages_that_are_built_of_a_crashed_stream_do_not_move_its_end(tmp_path: Path) -> None:
+    trainer = in_another_process(TRAIN, tmp_path)
+    trainer.kill()
+    trainer.communicate()
+    catalog = Catalog(tmp_path)
+    before = only(catalog)
+    fill_pages(before.directory, 50)
+    for now in (only(catalog), only(Catalog(tmp_path))):
+        assert (now.state, now.ended_ns, now.heartbeat_ns) == (
+            RunState.CRASHED, before.ended_ns, before.heartbeat_ns
+        )  # fmt: skip
 
 
 def test_another_hosts_stream_is_stale_when_silent(tmp_path: Path) -> None:

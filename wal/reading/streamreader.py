@@ -38,12 +38,14 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 def fingerprint(directory: Path) -> Fingerprint:
     """What os.stat shows of a stream's newest segments. A stream that shows the same was not written to.
 
-    The ``-shm`` is left out: readers change it. Raises OSError for a directory that cannot be listed.
+    The ``-shm`` is left out, as readers change it, and so are the pages: the syncer builds them, also of a
+    stream that crashed long ago. Raises OSError for a directory that cannot be listed.
     """
     with os.scandir(directory) as entries:
         names = {entry.name for entry in entries}
-    segments = sorted(name for name in names if name.endswith(".db"))[-NEWEST_SEGMENTS:]
-    files = [name for segment in segments for name in (segment, f"{segment}-wal") if name in names]
+    segments = sorted(name for name in names if name.endswith(".db") and name[:-3].isdecimal())
+    newest = segments[-NEWEST_SEGMENTS:]
+    files = [name for segment in newest for name in (segment, f"{segment}-wal") if name in names]
     shown: list[tuple[str, int, int]] = []
     for name in files:
         try:
