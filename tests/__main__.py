@@ -1,8 +1,8 @@
-"""``make test``: all tests, in two halves side by side: what one process waits for is the other's time.
+"""``make test``: all tests, in three lanes side by side: what one process waits for is another's time.
 
-One half is what needs a Cassandra node, so that each node is started once; the other is the rest, and
-``tests/faults``, which wants a node too: both take as long then. With arguments
-(``make test ARGS=tests/wal/test_run.py``) it is one process, and they are pytest's.
+One is the log with what ships it and reads it in Cassandra, one the app, one what needs no node and
+``tests/faults``; each starts nodes of its own. With arguments (``make test ARGS=tests/wal/test_run.py``)
+it is one process, and they are pytest's.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ import tempfile
 from pathlib import Path
 
 PYTEST = (sys.executable, "-m", "pytest")
-FIRST = ("-m", "cassandra and not faults")
-SECOND = ("-m", "not cassandra or faults", "-o", "cache_dir=.pytest_cache/second")
+APP = ("tests/canopy_tui", "tests/snapshots", "tests/wal/test_node.py")
+"""All that starts a node on the usual ports, as users do, is in one lane: to two they look free until one has
+them."""
+_NO_APP = tuple(f"--ignore={path}" for path in APP)
+SHIPPING = (*_NO_APP, "-m", "cassandra and not faults")
+OTHERS = {"app": APP, "rest": (*_NO_APP, "-m", "not cassandra or faults")}
+"""Each is about as long as the first."""
 
 
 def main() -> int:
@@ -24,19 +29,26 @@ def main() -> int:
     sys.path.insert(0, str(Path(__file__).parent))
     from helpers.nodes import ANY_PORT
 
-    with tempfile.TemporaryFile() as said:
-        print("Two halves run side by side; the second is printed at the end.", flush=True)
-        second = subprocess.Popen(
-            (*PYTEST, *SECOND), stdout=said, stderr=subprocess.STDOUT, env={**os.environ, ANY_PORT: "1"}
-        )
+    env = {**os.environ, ANY_PORT: "1"}
+    with tempfile.TemporaryDirectory() as place:
+        print("Three lanes run side by side; the second and the third are printed at the end.", flush=True)
+        others = {Path(place) / name: arguments for name, arguments in OTHERS.items()}
+        lanes = {output: _start(output, arguments, env) for output, arguments in others.items()}
         try:
-            failed = subprocess.call((*PYTEST, *FIRST))
-            failed = second.wait() or failed
-        except KeyboardInterrupt:  # both have got it
-            failed = second.wait() or 1
-        said.seek(0)
-        sys.stdout.buffer.write(said.read())
+            failed = subprocess.call((*PYTEST, *SHIPPING), env=env)
+        except KeyboardInterrupt:  # all three have got it
+            failed = 1
+        for output, lane in lanes.items():
+            failed = lane.wait() or failed
+            sys.stdout.buffer.write(output.read_bytes())
     return failed
+
+
+def _start(output: Path, arguments: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A lane that writes into a file. Its cache is its own: the last to end would overwrite the others'."""
+    cache = ("-o", f"cache_dir=.pytest_cache/{output.name}")
+    with output.open("wb") as said:
+        return subprocess.Popen((*PYTEST, *arguments, *cache), stdout=said, stderr=subprocess.STDOUT, env=env)
 
 
 if __name__ == "__main__":
