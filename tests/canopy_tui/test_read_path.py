@@ -213,15 +213,14 @@ async def test_another_machine_sees_it_whole(writer: LogWriter, keyspace5: Setti
     async def elsewhere(pilot: Pilot[Any]) -> None:
         app = pilot.app
         assert isinstance(app, CanopyApp)
-        await until(pilot, lambda: len(app.listed) == 1)
+        await until(pilot, lambda: lines_of(app)[2].split()[-2:] == ["✓", "paper"])
         row = lines_of(app)[2]
         assert f"● running {NAME}" in row
         assert spark_in(row)
-        assert row.split()[-2:] == ["✓", "paper"]
         await pilot.press("enter")
         await until(pilot, lambda: charts_on(app) == METRICS)
         await until(pilot, lambda: pictures(app) == at_home)
-        assert "all shipped" in text_of(app)
+        await until(pilot, lambda: "all shipped" in text_of(app))
         writer.log(NAME, {"val/loss": 0.0123, "lr": math.nan}, 400)
         await until(pilot, lambda: "val/loss ★  0.0123  best 0.0123 @ 400" in text_of(app))
         await until(pilot, lambda: "1 NaN" in text_of(app))
