@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.getters import query_one
 from textual.message import Message
-from textual.widgets import ContentSwitcher
 
 from canopy_tui.families import chart_order
 from canopy_tui.growth import Growth, growth_of
@@ -30,10 +29,9 @@ from canopy_tui.runreading import RunReading, read_run, redrawn
 from canopy_tui.screens.comparable import COMPARING, ComparableScreen
 from canopy_tui.storagelines import run_facts, storage_page
 from canopy_tui.widgets.charts_pane import ChartsPane
-from canopy_tui.widgets.config_pane import ConfigPane
 from canopy_tui.widgets.key_line import KeyLine
-from canopy_tui.widgets.lines import LineList
 from canopy_tui.widgets.run_head import RunHead
+from canopy_tui.widgets.run_tabs import CHARTS, CONFIG, STORAGE, TABS, TOPOLOGY, RunTabs
 from canopy_tui.widgets.status_line import StatusLine
 from canopy_tui.widgets.tab_line import TabLine
 from canopy_tui.widgets.topology_pane import TopologyPane
@@ -44,14 +42,12 @@ from wal.source import STEP, MetricRow, RunDetail, RunRow, SourceError, XAxis
 if TYPE_CHECKING:
     from wal.reading.runlook import RunLook
 
-TABS = ("Charts", "Config", "Topology", "Storage")
 RUN_GONE = "this run is not known any more; Esc goes back to the list"
 
 
 class RunScreen(ComparableScreen):
     """Everything about one run. Reads in the background; the last picture stays when a reading fails."""
 
-    CSS_PATH = "run.tcss"
     HELP = """
 Charts   The strong line is the mean of a column; the faint band reaches
          from its smallest to its largest value. Red on the step axis,
@@ -86,10 +82,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
 
     head = query_one(RunHead)
     tabs = query_one(TabLine)
-    charts = query_one(ChartsPane)
-    config = query_one(ConfigPane)
-    topology = query_one(TopologyPane)
-    storage = query_one("#tab-3", LineList)
+    body = query_one(RunTabs)
     status_line = query_one(StatusLine)
 
     def __init__(self, run_id: UUID, row: RunRow | None = None) -> None:
@@ -103,21 +96,13 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
     def compose(self) -> ComposeResult:
         yield RunHead()
         yield TabLine(TABS)
-        with ContentSwitcher(id="run-body", initial="tab-0"):
-            for place, pane in enumerate(self._panes()):
-                pane.id = f"tab-{place}"
-                yield pane
+        yield RunTabs(self.app.glyphs, unicode=self.app.unicode)
         yield StatusLine()
         yield KeyLine()
 
-    def _panes(self) -> tuple[ChartsPane, ConfigPane, TopologyPane, LineList]:
-        app = self.app
-        return (
-            ChartsPane(app.glyphs, unicode=app.unicode),
-            ConfigPane(unicode=app.unicode),
-            TopologyPane(app.glyphs),
-            LineList(),
-        )
+    @property
+    def charts(self) -> ChartsPane:
+        return self.body.charts
 
     def on_mount(self) -> None:
         self.charts.focus()
@@ -236,10 +221,10 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
     def _read_topologies(self, look: RunLook | None = None) -> None:
         """For the list of them, and for the marks on the charts, which do without where that fails; by the
         ``look`` that has just been made, if there is one."""
-        if self.tabs.active not in (TABS.index("Charts"), TABS.index("Topology")):
+        if self.tabs.active not in (CHARTS, TOPOLOGY):
             return
         source, run_id, reading = self.app.source, self.run_id, self._reading
-        for_charts = self.tabs.active == TABS.index("Charts")
+        for_charts = self.tabs.active == CHARTS
 
         def work() -> Message | None:
             try:
@@ -253,7 +238,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self.app.background.submit(self._key("topologies"), work, self)
 
     def _read_storage(self) -> None:
-        if self.tabs.active != TABS.index("Storage"):
+        if self.tabs.active != STORAGE:
             return
         source, run_id, now_ns = self.app.source, self.run_id, self.app.clock_ns()
 
@@ -270,8 +255,8 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self._show_tab()
 
     def on_topologies_loaded(self, message: TopologiesLoaded) -> None:
-        if self.tabs.active == TABS.index("Topology"):
-            self.topology.show(message.rows)
+        if self.tabs.active == TOPOLOGY:
+            self.body.topology.show(message.rows)
         self.charts.grew(message.growth)
 
     @on(TopologyPane.Wanted)
@@ -285,7 +270,7 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         )
 
     def on_topology_loaded(self, message: TopologyLoaded) -> None:
-        self.topology.show_body(message.row, message.body)
+        self.body.topology.show_body(message.row, message.body)
 
     # -- showing ------------------------------------------------------------------------------------
 
@@ -316,18 +301,18 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
         self._show_notes()
 
     def _show_notes(self) -> None:
-        self.tabs.notes = self.charts.notes if self.tabs.active == 0 else ()
+        self.tabs.notes = self.charts.notes if self.tabs.active == CHARTS else ()
 
     def _show_tab(self) -> None:
         """Draw the open tab's list anew, if it is made of the reading."""
         if self._reading is None:
             return
         app, detail, report = self.app, self._reading.detail, self._storage
-        if self.tabs.active == TABS.index("Config"):
-            self.config.show(detail)
-        elif self.tabs.active == TABS.index("Storage") and report is not None:
+        if self.tabs.active == CONFIG:
+            self.body.config.show(detail)
+        elif self.tabs.active == STORAGE and report is not None:
             facts = run_facts(detail.row, report)
-            self.storage.show(
+            self.body.storage.show(
                 lambda width: storage_page(report, width, app.unicode, one_run=True, facts=facts)
             )
 
@@ -343,21 +328,20 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
     # -- keys ---------------------------------------------------------------------------------------
 
     @on(TabLine.Clicked)
-    def _tab_clicked(self, event: TabLine.Clicked) -> None:
+    async def _tab_clicked(self, event: TabLine.Clicked) -> None:
         event.stop()
-        self.action_tab(event.place)
+        await self.action_tab(event.place)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """The keys of charts are shown where there are charts."""
         if action in ("full", "main", "axis_menu"):
-            return self.tabs.active == 0 and self.charts.selected is not None
+            return self.tabs.active == CHARTS and self.charts.selected is not None
         return True
 
-    def action_tab(self, place: int) -> None:
+    async def action_tab(self, place: int) -> None:
         """Open a tab, and let its list have the keys."""
+        await self.body.open(place)
         self.tabs.active = place
-        self.query_one(ContentSwitcher).current = f"tab-{place}"
-        (self.charts.focus, self.config.focus_list, self.topology.focus_list, self.storage.focus)[place]()
         self._read_topologies()
         self._read_storage()
         self._show_tab()
@@ -366,9 +350,9 @@ Mouse    The wheel zooms where it points, pulling pans, a click puts the
 
     def action_back(self) -> None:
         """From a search, a cursor or a chart in full to what was there before; else to the list."""
-        if self.config.leave_search():
+        if self.tabs.active == CONFIG and self.body.config.leave_search():
             return
-        if self.tabs.active == 0 and self.charts.take_cursor_away():
+        if self.tabs.active == CHARTS and self.charts.take_cursor_away():
             return
         if self.charts.full:
             self.charts.set_full(False)

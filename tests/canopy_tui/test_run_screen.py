@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from canopy_tui.chartlayout import Kind
 from canopy_tui.screens.run import RunScreen
 from canopy_tui.view import View
 from canopy_tui.widgets.chart import Chart
+from canopy_tui.widgets.run_tabs import CONFIG, TOPOLOGY
 
 NAME = "cascade-7"
 METRICS = ["val/loss", "train/loss", "grad/norm", "lr", "candidate/correlation", "val/acc"]
@@ -208,6 +210,20 @@ async def test_tabs_and_the_way_back(writer: LogWriter, run_id: UUID) -> None:
         await until(pilot, lambda: not isinstance(app.screen, RunScreen))
 
 
+async def test_a_pane_comes_with_its_tab_even_if_that_is_opened_twice_at_once(
+    writer: LogWriter, run_id: UUID
+) -> None:
+    app = app_on(writer, open_run=run_id)
+    async with app.run_test(size=NORMAL) as pilot:
+        await until(pilot, lambda: charts_on(app))
+        tabs = run_screen(app).body
+        assert list(tabs.children) == [tabs.charts]
+        await asyncio.gather(tabs.open(CONFIG), tabs.open(TOPOLOGY), tabs.open(CONFIG))
+        assert list(tabs.children) == [tabs.charts, tabs.config, tabs.topology]
+        assert [one.display for one in tabs.children] == [False, True, False]
+        assert tabs.config.has_focus_within
+
+
 async def test_the_cascade_is_a_ladder(writer: LogWriter, run_id: UUID) -> None:
     grow(writer, NAME, 3)
     app = app_on(writer, open_run=run_id)
@@ -219,7 +235,7 @@ async def test_the_cascade_is_a_ladder(writer: LogWriter, run_id: UUID) -> None:
         await pilot.press("j")
         await until(pilot, lambda: "2 inputs, 2 units, 1 output" in text_of(app))
         grow(writer, NAME, 1)  # a newer snapshot moves the line, not the choice
-        await until(pilot, lambda: len(run_screen(app).topology._rows) == 4)
+        await until(pilot, lambda: len(run_screen(app).body.topology._rows) == 4)
         await settled(pilot)
         assert "2 inputs, 2 units, 1 output" in text_of(app)
 
