@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,13 +101,13 @@ class Buckets:
 
 _FIELDS = tuple(field.name for field in fields(Buckets))
 _VALUES = _FIELDS[2:]
+_ARRAYS: Callable[[Buckets], tuple[NDArray[Any], ...]] = attrgetter(*_FIELDS)
 _COUNTS = ("n", "n_nan", "n_pinf", "n_ninf")
 _PLACES = ("first", "last", "min", "max")
 
 
-def _each(change: Callable[..., object], *parts: Buckets) -> Buckets:
-    made: dict[str, Any] = {name: change(*(getattr(part, name) for part in parts)) for name in _FIELDS}
-    return Buckets(**made)
+def _each(change: Callable[..., NDArray[Any]], *parts: Buckets) -> Buckets:
+    return Buckets(*map(change, *map(_ARRAYS, parts)))
 
 
 def no_buckets() -> Buckets:

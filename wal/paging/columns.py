@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,7 +69,12 @@ def column_edges(first_step: int, last_step: int, columns: int, exponent: int = 
     """
     if columns < 1:
         raise ValueError(f"a chart needs at least one column, not {columns}")
-    first, last = int(first_step), int(last_step)
+    return _column_edges(int(first_step), int(last_step), columns, exponent)
+
+
+@lru_cache(maxsize=16)
+def _column_edges(first: int, last: int, columns: int, exponent: int) -> NDArray[np.int64]:
+    """All charts of a run at one look share theirs, and nobody can write to them."""
     span = max(last - first + 1, 1)
     count = min(columns, span)
     # Python integers: a span near 2^63 times a column number would overflow int64.
@@ -77,7 +83,9 @@ def column_edges(first_step: int, last_step: int, columns: int, exponent: int = 
         bits = FAN_OUT_BITS * exponent
         inner = ((edge + (1 << (bits - 1))) >> bits << bits for edge in edges[1:-1])
         edges = sorted({first >> bits << bits, *inner, -(-edges[-1] >> bits << bits)})
-    return np.array([min(max(edge, FIRST_EDGE), LAST_EDGE) for edge in edges], dtype=np.int64)
+    made = np.array([min(max(edge, FIRST_EDGE), LAST_EDGE) for edge in edges], dtype=np.int64)
+    made.flags.writeable = False
+    return made
 
 
 def value_edges(lowest: float, highest: float, columns: int) -> NDArray[np.float64]:
