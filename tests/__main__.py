@@ -1,8 +1,7 @@
 """``make test``: all tests, in three lanes side by side: what one process waits for is another's time.
 
-One is the log with what ships it and reads it in Cassandra, one the app, one what needs no node and
-``tests/faults``; each starts nodes of its own. With arguments (``make test ARGS=tests/wal/test_run.py``)
-it is one process, and they are pytest's.
+One is the app, one what else needs a Cassandra node, one the rest and ``tests/faults``; each starts nodes of
+its own. With arguments (``make test ARGS=tests/wal/test_run.py``) it is one process, and they are pytest's.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import tempfile
 from pathlib import Path
 
 PYTEST = (sys.executable, "-m", "pytest")
-APP = ("tests/canopy_tui", "tests/snapshots", "tests/wal/test_node.py")
+APP = ("tests/canopy_tui", "tests/wal/test_node.py")
 """All that starts a node on the usual ports, as users do, is in one lane: to two they look free until one has
 them."""
 _NO_APP = tuple(f"--ignore={path}" for path in APP)
-SHIPPING = (*_NO_APP, "-m", "cassandra and not faults")
+NODES = (*_NO_APP, "-m", "cassandra and not faults")
 OTHERS = {"app": APP, "rest": (*_NO_APP, "-m", "not cassandra or faults")}
 """Each is about as long as the first."""
 
@@ -35,7 +34,7 @@ def main() -> int:
         others = {Path(place) / name: arguments for name, arguments in OTHERS.items()}
         lanes = {output: _start(output, arguments, env) for output, arguments in others.items()}
         try:
-            failed = subprocess.call((*PYTEST, *SHIPPING), env=env)
+            failed = subprocess.call((*PYTEST, *NODES), env=env)
         except KeyboardInterrupt:  # all three have got it
             failed = 1
         for output, lane in lanes.items():
