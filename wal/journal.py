@@ -29,7 +29,17 @@ from wal.segments.liveness import (
     start_ticks,
 )
 from wal.segments.locks import GivenUp, in_forked_child
-from wal.segments.meta import CorruptSegment, End, Limits, LogError, RunInfo, Seal, SegmentMeta, StreamInfo
+from wal.segments.meta import (
+    CorruptSegment,
+    End,
+    Limits,
+    LogError,
+    PrunedSegment,
+    RunInfo,
+    Seal,
+    SegmentMeta,
+    StreamInfo,
+)
 from wal.segments.segment import (
     Rows,
     last_seq,
@@ -52,6 +62,7 @@ __all__ = [
     "Liveness",
     "LogError",
     "NewerFormat",
+    "PrunedSegment",
     "Rows",
     "RunInfo",
     "Seal",

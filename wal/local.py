@@ -22,8 +22,9 @@ from wal.reading.segmentindex import SegmentIndex
 from wal.reading.streamreader import UNREADABLE
 from wal.reading.streams import StreamEntry
 from wal.record import CorruptRecord, Kind, Record, unpack_topology
-from wal.segments.segment import read_records, read_rows
-from wal.source import PageBody, Paged, Points, RunDetail, RunRow, SourceError, TopologyRow
+from wal.segments.meta import PrunedSegment
+from wal.segments.segment import read_meta, read_records, read_rows
+from wal.source import PageBody, Paged, Points, Pruned, RunDetail, RunRow, SourceError, TopologyRow
 
 if TYPE_CHECKING:
     from wal.reading.localpages import LocalPages
@@ -82,7 +83,7 @@ class LocalSource:
         self, run_id: UUID, stream_id: UUID, metric: str, after_seq: int = 0, through_seq: int | None = None
     ) -> Points:
         """The points of a metric in a stream after a seq, and up to one. Empty for a metric that is not
-        there."""
+        there. Raises :class:`wal.source.Pruned` when some of these records were."""
         from wal.reading.points import join, segment_points  # numpy: listing runs works without it
 
         known = self._find(self._stream(run_id, stream_id))
@@ -94,6 +95,8 @@ class LocalSource:
         for path in known.index.after(after_seq, through_seq):
             try:
                 parts.append(segment_points(path, metric, after_seq, through_seq))
+            except PrunedSegment as error:
+                raise Pruned(str(error)) from None
             except UNREADABLE:
                 continue
         return join(parts)
@@ -101,7 +104,7 @@ class LocalSource:
     def points_within(
         self, run_id: UUID, stream_id: UUID, metric: str, ranges: Sequence[tuple[int, int]]
     ) -> Points:
-        """The points of a metric in ranges of seqs, ascending and apart."""
+        """The points of a metric in ranges of seqs, ascending and apart. Raises like :meth:`points`."""
         from wal.reading.points import join  # numpy: listing runs works without it
 
         return join([self.points(run_id, stream_id, metric, first - 1, last) for first, last in ranges])
@@ -122,9 +125,15 @@ class LocalSource:
         return self._pages(run_id, stream_id).read(metric, level, first_page, last_page)
 
     def records(
-        self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None
+        self,
+        run_id: UUID,
+        stream_id: UUID,
+        after_seq: int = 0,
+        limit: int | None = None,
+        pruned: Callable[[int, int], Sequence[Record]] | None = None,
     ) -> Sequence[Record]:
-        """Whole records after a seq, in seq order."""
+        """Whole records after a seq, in seq order. ``pruned`` reads those elsewhere that were, given the seq
+        after which and how many; without it they raise :class:`wal.source.Pruned`."""
         found: list[Record] = []
         for path in self._index(self._stream(run_id, stream_id)).after(after_seq):
             wanted = None if limit is None else limit - len(found)
@@ -132,9 +141,24 @@ class LocalSource:
                 break
             try:
                 found.extend(read_records(path, after_seq, wanted))
+            except PrunedSegment as error:
+                if pruned is None:
+                    raise Pruned(str(error)) from None
+                found.extend(self._pruned_records(path, after_seq, wanted, pruned))
             except (*UNREADABLE, CorruptRecord):
                 continue
         return found
+
+    def _pruned_records(
+        self, path: Path, after_seq: int, limit: int | None, pruned: Callable[[int, int], Sequence[Record]]
+    ) -> Sequence[Record]:
+        meta = read_meta(path)
+        assert meta is not None, "a receipt is of a sealed segment"
+        assert meta.seal is not None
+        after = max(after_seq, meta.first_seq - 1)
+        count = meta.seal.last_seq - after
+        found = pruned(after, count if limit is None else min(count, limit)) if count > 0 else ()
+        return [record for record in found if record.seq <= meta.seal.last_seq]
 
     def topologies(self, run_id: UUID) -> Sequence[TopologyRow]:
         """Topology snapshots, newest first."""
@@ -149,7 +173,7 @@ class LocalSource:
         """The body of one snapshot. KeyError when there is none with that seq."""
         for path in self._index(self._stream(run_id, stream_id)).after(seq - 1):
             try:
-                rows = read_rows(path, seq - 1, 1).rows
+                rows = read_rows(path, seq - 1, 1, rare=True).rows
                 if rows and rows[0][0] == seq and rows[0][1] == Kind.TOPOLOGY:
                     return unpack_topology(rows[0][5])
             except (*UNREADABLE, CorruptRecord) as error:

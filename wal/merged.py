@@ -295,11 +295,16 @@ class MergedSource:
     def records(
         self, run_id: UUID, stream_id: UUID, after_seq: int = 0, limit: int | None = None
     ) -> Sequence[Record]:
-        """Whole records after a seq, in seq order: this machine's streams' from the log."""
+        """Whole records after a seq, in seq order: this machine's streams' from the log, but for what was
+        pruned from it."""
+
+        def shipped(after: int, most: int | None) -> Sequence[Record]:
+            key = ("records", run_id, stream_id, after, most)
+            return self._ask(key, lambda store: store.records(run_id, stream_id, after, most))
+
         if stream_id in self._local_ids(run_id):
-            return self.local.records(run_id, stream_id, after_seq, limit)
-        key = ("records", run_id, stream_id, after_seq, limit)
-        return self._ask(key, lambda store: store.records(run_id, stream_id, after_seq, limit))
+            return self.local.records(run_id, stream_id, after_seq, limit, shipped)
+        return shipped(after_seq, limit)
 
     def topologies(self, run_id: UUID, look: RunLook | None = None) -> Sequence[TopologyRow]:
         """Topology snapshots, newest first; those that a ``look`` that is at hand can know. Raises like

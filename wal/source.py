@@ -31,6 +31,10 @@ class SourceError(Exception):
     """A source could not answer. The message is one sentence that says what and what to do."""
 
 
+class Pruned(SourceError):
+    """Records were asked for that were pruned from this machine: Cassandra alone has them."""
+
+
 class RunState(StrEnum):
     """``stale``: no sign of life, and nobody who could know says that it is dead."""
 

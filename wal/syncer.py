@@ -35,6 +35,7 @@ from wal.shipping.saving import SAVE_AGAIN_S, Saver
 from wal.shipping.sending import Parcel, RecordParcel, Reply, Shipper
 from wal.shipping.status import StatusWriter
 from wal.shipping.unshipped import Stream
+from wal.source import Connection
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
@@ -101,7 +102,9 @@ class Syncer:
         self.rejected = self.state.rejected_count()
         self.doubts = Doubts(self.state, self._monotonic, self._clock_ns)
         self.backlog = Backlog(self.log_dir, include_offline=self._include_offline)
-        self.keeper = PageKeeper(self.state, self.backlog, self.shipper, self._monotonic)
+        self.keeper = PageKeeper(
+            self.state, self.backlog, self.shipper, self._monotonic, lambda: self.link.store
+        )
         self.pager, self.pages = self.keeper.pager, self.keeper.lanes
         self.announcer = Announcer(self.state, self.backlog, self.pages, self._monotonic, self._clock_ns)
         self._loader = Loader(
@@ -234,12 +237,15 @@ class Syncer:
         from wal.cassandra.place import identity, watch
 
         assert self.link.target is not None
-        place = identity(store)
-        if self.state.destination not in (None, place):
-            log.info("Another Cassandra than before: everything on disk is sent to it")
-            self.state.start_over()
-            self._start_afresh()
-        self.state.put_destination(place)
+        place, known = identity(store), self.state.destination
+        if known != place:
+            if known is not None:
+                log.info("Another Cassandra than before: everything on disk is sent to it")
+                self.state.start_over()
+            self.state.put_destination(place)
+            self.state.commit()  # what was pruned is known to be there, or not, by that
+            if known is not None or self.backlog.pruned:
+                self._start_afresh()
         watch(store, self._shaken.set)
         self.announcer.reconnected()
         self.link.connected()
@@ -385,7 +391,7 @@ class Syncer:
             problems=self.backlog.problems + self.pager.problems, unpaged=self.pager.unpaged, drained=drained,
             warning=self._house.warning,
         )  # fmt: skip
-        self._house.tick(self.settings, waiting, self.link.store if drained else None)
+        self._house.tick(self.settings, waiting, self.link.store if connection is Connection.UP else None)
         return Outcome(
             waiting=waiting,
             damaged=damaged,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from wal.shipping.clearing import Shortened
     from wal.shipping.pruning import Candidate
 
 EXIT_KEPT = 1
@@ -24,7 +25,7 @@ EXIT_KEPT = 1
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option(
     "--older-than", "days", type=click.FloatRange(min=0), default=0.0, metavar="DAYS",
-    help="Only runs to which nothing was logged for so many days.  [default: an hour]",
+    help="Only what was logged more than so many days ago.  [default: an hour]",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would go and what is kept, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run, a line each.")
@@ -32,9 +33,11 @@ EXIT_KEPT = 1
 def command(ctx: click.Context, run: str | None, days: float, dry_run: bool, as_json: bool) -> None:
     """Take runs off this machine that Cassandra provably has.
 
-    A run goes as a whole: its segments are acknowledged, read back and verified, its pages delivered, and
-    nothing was logged to it for an hour. From then on it is read from Cassandra alone. What the server
-    refused, what was changed there and what is not delivered is kept; without a Cassandra everything is.
+    A run goes once its segments are acknowledged, read back and verified, its pages delivered, and nothing
+    was logged to it for an hour. From then on it is read from Cassandra alone. Of a run that goes on, or has
+    to be kept, the sealed segments go of which all of that holds: its curves stay here, its single records
+    are read from Cassandra. What the server refused, what was changed there and what is not delivered is
+    kept; without a Cassandra everything is.
 
     The syncer does this by itself with prune_after_days in the settings.
 
@@ -43,7 +46,7 @@ def command(ctx: click.Context, run: str | None, days: float, dry_run: bool, as_
     from canopy_tui.cli.pick import pick_run
     from canopy_tui.cli.proving import all_runs, delivering
     from canopy_tui.cli.shipping import settle
-    from wal.shipping.clearing import clear
+    from wal.shipping.clearing import clear, clear_segments
     from wal.shipping.pruning import DAY_S, plan
 
     now_ns, age_s = time.time_ns(), days * DAY_S
@@ -52,18 +55,31 @@ def command(ctx: click.Context, run: str | None, days: float, dry_run: bool, as_
         if not dry_run and any(one.settling for one, _ in plan(delivery.log_dir, now_ns, age_s, only)):
             settle(delivery.log_dir)
         found = clear(delivery, now_ns, age_s, only=only, dry_run=dry_run)
+        going = {candidate.run_id for candidate in found if not candidate.kept}
+        shortened = clear_segments(delivery, now_ns, age_s, only=only, but=going, dry_run=dry_run)
     for candidate in found:
         if as_json:
             click.echo(json.dumps(_as_dict(candidate), ensure_ascii=False))
         else:
             click.echo(_line(candidate, "would go" if dry_run else "pruned"))
-    if run is not None and only is not None and not found:
+    for one in shortened:
+        if as_json:
+            click.echo(json.dumps(_shortened_as_dict(one), ensure_ascii=False))
+        else:
+            click.echo(_shortened_line(one, "would go" if dry_run else "pruned"))
+    if run is not None and only is not None and not found and not shortened:
         _say_why_not(delivery.log_dir, run, only)
     gone = [candidate for candidate in found if not candidate.kept]
     if not as_json:
         size, verb = data_size(sum(one.size for one in gone)), "would go" if dry_run else "went"
         click.echo(f"{plural(len(gone), 'run')} {verb} ({size}), {len(found) - len(gone)} kept.")
-    ctx.exit(EXIT_KEPT if run is not None and len(gone) < len(found) else 0)
+        if shortened:
+            parts, size = (
+                sum(one.segments for one in shortened),
+                data_size(sum(one.size for one in shortened)),
+            )
+            click.echo(f"{plural(parts, 'segment')} of runs that stay {verb} ({size}).")
+    ctx.exit(EXIT_KEPT if run is not None and not shortened and len(gone) < len(found) else 0)
 
 
 def _say_why_not(log_dir: Path, run: str, only: set[UUID]) -> None:
@@ -86,6 +102,19 @@ def _line(candidate: Candidate, verb: str) -> str:
     if candidate.kept:
         return f"{'kept':<8}  {name}: {clean(candidate.kept, 1000)}"
     return f"{verb:<8}  {name}: {count(candidate.records)} records, {data_size(candidate.size)}"
+
+
+def _shortened_line(run: Shortened, verb: str) -> str:
+    name = f"{clean(run.name or str(run.run_id))}  {run.run_id.hex[-6:]}"
+    what = plural(run.segments, "segment")
+    return f"{verb:<8}  {name}: {what}, {count(run.records)} records, {data_size(run.size)}"
+
+
+def _shortened_as_dict(run: Shortened) -> dict[str, object]:
+    return {
+        "run_id": str(run.run_id), "name": run.name, "segments": run.segments, "records": run.records,
+        "bytes": run.size,
+    }  # fmt: skip
 
 
 def _as_dict(candidate: Candidate) -> dict[str, object]:

@@ -305,6 +305,21 @@ def read_state(stream_dir: Path) -> PageState | None:
         return _state(connection)
 
 
+def whole_through(stream_dir: Path) -> tuple[int, int]:
+    """(identity of the file, seq up to which its pages hold every record); (0, 0) where there is none. Raises
+    like :func:`read_state`."""
+    path = stream_dir / PAGES_FILE
+    if not path.exists():
+        return 0, 0
+    with reading(path) as connection:
+        state = _state(connection)
+        if state is None:
+            return 0, 0
+        identity = connection.execute("SELECT v FROM meta WHERE k = 'identity'").fetchone()[0]
+        hole = connection.execute("SELECT min(first_seq) FROM hole").fetchone()[0]
+    return identity, state.paged_seq if hole is None else min(state.paged_seq, hole - 1)
+
+
 def _state(connection: sqlite3.Connection) -> PageState | None:
     found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     if {sql for (sql,) in found} != _STATEMENTS:  # a view may have no end, a computed column any size

@@ -16,7 +16,8 @@ from wal.paging.building import Builder
 from wal.paging.levels import BASE_LEVEL, shift_of
 from wal.paging.pages import MAX_EXPONENT, Page
 from wal.pyramid import TAIL_RECORDS
-from wal.source import PageBody, Paged
+from wal.reading.spans import TooManyRecords
+from wal.source import PageBody, Paged, Pruned
 
 if TYPE_CHECKING:
     from wal.reading.spans import Pages
@@ -105,7 +106,7 @@ class OwnPages:
             self._store = _Store(self.inner, self.inner.top()[0])
             self._paged = base
         else:
-            first = self.inner.points([(1, WINDOW_RECORDS)])
+            first = self._points(1, WINDOW_RECORDS)
             coarser = 0
             while self.newest_seq >> FAN_OUT_BITS * (coarser + BASE_LEVEL) > BASE_BUCKETS:
                 coarser += 1
@@ -119,11 +120,21 @@ class OwnPages:
         assert paged is not None
         builder = Builder(store, paged.shift)
         for after in range(paged.fine_seq, through_seq, WINDOW_RECORDS):
-            points = self.inner.points([(after + 1, min(after + WINDOW_RECORDS, through_seq))])
+            points = self._points(after + 1, min(after + WINDOW_RECORDS, through_seq))
             none = np.zeros(len(points), dtype=np.int64)
             builder.add(Batch(none, points.seq, points.step, points.ts // 1_000, points.value))
         # Which pages changed is not followed: all are in memory, and reading them anew costs little.
         self._paged = Paged(paged.shift, through_seq, through_seq, through_seq)
+
+    def _points(self, first_seq: int, last_seq: int) -> Points:
+        """Raises :class:`wal.source.Pruned`: of a log without its beginning no pages can be made."""
+        try:
+            return self.inner.points([(first_seq, last_seq)])
+        except TooManyRecords:
+            raise Pruned(
+                "The first records of this run were pruned and its pages are gone: the curve comes back once "
+                "Cassandra answers."
+            ) from None
 
     def top(self) -> tuple[int, Sequence[PageBody]]:
         if self._store is None:

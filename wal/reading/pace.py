@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wal.reading.streamreader import UNREADABLE
+from wal.segments.meta import PrunedSegment
 from wal.segments.segment import reading_segment
 
 WINDOW_S = 60.0
@@ -65,7 +66,7 @@ def local_pace(paths: Iterable[Path], window_s: float = WINDOW_S) -> Pace | None
                 if oldest[2] < since:
                     return pace_of(_first_since(connection, oldest, newest, since) or first or last, last)
                 first = oldest
-        except UNREADABLE:
+        except (*UNREADABLE, PrunedSegment):
             break
     return pace_of(first, last) if first and last else None
 

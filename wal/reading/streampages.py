@@ -24,7 +24,7 @@ from wal.reading.points import no_points
 from wal.reading.readercache import ReaderCache
 from wal.reading.shelvedpages import KeptPages, Place, ShelvedPages
 from wal.reading.spans import NotAtHand, Pages, TooManyRecords
-from wal.source import PageBody, Paged, RunState, SourceError
+from wal.source import PageBody, Paged, Pruned, RunState, SourceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,10 @@ class SourcePages:
         return self.source().pages(self.run_id, self.stream_id, self.metric, level, first_page, last_page)
 
     def points(self, ranges: Sequence[tuple[int, int]]) -> Points:
-        return self.source().points_within(self.run_id, self.stream_id, self.metric, ranges)
+        try:
+            return self.source().points_within(self.run_id, self.stream_id, self.metric, ranges)
+        except Pruned:  # the buckets that hold them are here: nothing is hidden, only not told apart
+            raise TooManyRecords from None
 
     def tail(self, after_seq: int, through_seq: int | None) -> Points:
         source = self.nearer or self.source()
@@ -222,13 +225,15 @@ class StreamPages:
             ("local", *place), lambda: PageReader(OwnPages(SourcePages(lambda: self._local, *place)))
         )
         own = _own(reader)
+        assert isinstance(own.inner, SourcePages), "the log's readers are made so"
         with reader.guard:
             own.newest_seq = entry.last_seq
             try:
                 reader.refresh(entry.last_seq)
-            except (CorruptPage, SourceError):
-                assert isinstance(own.inner, SourcePages), "the log's readers are made so"
-                own.inner.ignores_pages = True
+            except (CorruptPage, SourceError) as error:
+                own.inner.ignores_pages = not isinstance(error, Pruned)
+                if not own.inner.ignores_pages:  # there are no records to do without pages: they come back
+                    raise
                 reader.refresh(entry.last_seq)
         return self._made(view, metric, reader, is_remote=False)
 

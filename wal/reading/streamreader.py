@@ -13,7 +13,7 @@ from uuid import UUID
 from wal.reading.streams import StreamEntry, Summaries, state_of
 from wal.record import Kind, NewerFormat, packer
 from wal.segments.liveness import Liveness, liveness
-from wal.segments.meta import CorruptSegment, RunInfo, Seal, SegmentMeta, StreamInfo
+from wal.segments.meta import CorruptSegment, PrunedSegment, RunInfo, Seal, SegmentMeta, StreamInfo
 from wal.segments.segment import (
     SUMMARY_TYPES,
     check_types,
@@ -119,17 +119,22 @@ class StreamReader:
         summaries = Summaries(dict(facts.positions), dict(self._packed))
         return make_entry(self, facts, summaries, heartbeat_ns, now_ns, self._problem)
 
-    def _begin(self) -> None:
-        """Start behind the newest sealed segment, whose summaries cover everything up to its end."""
+    def _begin(self) -> bool:
+        """Start behind the newest sealed segment, whose summaries cover everything up to its end. False when
+        there is none."""
         for path in reversed(segment_paths(self.directory)):
             meta = self._read_meta(path)
             if meta is None:
                 continue
             if self.facts.meta is None:
                 self.facts.meta = meta
-            if meta.seal is not None and self._take_summaries(path, meta.seal):
+            # A receipt has no summaries: pruning keeps the newest sealed segment.
+            if meta.seal is not None and meta.receipt is None and self._take_summaries(path, meta.seal):
                 self.facts.number = meta.number + 1
-                return
+                self._summaries.clear()
+                self._changed.clear()
+                return True
+        return False
 
     def _read_meta(self, path: Path) -> SegmentMeta | None:
         try:
@@ -177,6 +182,10 @@ class StreamReader:
             return
         try:
             rows = read_rows(path, after_seq=self.facts.last_seq)
+        except PrunedSegment as error:  # the last look was long ago; a later seal speaks of these as well
+            if not self._begin():
+                self._problem = self._problem or str(error)
+            return
         except UNREADABLE as error:
             self._problem = self._problem or str(error)
             return

@@ -17,6 +17,7 @@ import numpy as np
 from wal.reading.points import no_points
 from wal.reading.streamreader import UNREADABLE
 from wal.record import Kind
+from wal.segments.meta import PrunedSegment
 from wal.segments.segment import read_rows
 from wal.source import Points
 
@@ -85,7 +86,7 @@ class TailRows:
                     for row in read.rows
                     if row[1] == Kind.LOG and row[0] <= seq
                 ]
-        except UNREADABLE:
+        except (*UNREADABLE, PrunedSegment):
             return False
         if any(len(row.body) < VALUE_BYTES * len(row.places) for row in rows):
             return False

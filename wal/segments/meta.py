@@ -23,6 +23,11 @@ class CorruptSegment(ValueError):
     """A segment that cannot be read. The message names the file and says what is wrong."""
 
 
+class PrunedSegment(Exception):
+    """Log records were asked for that were pruned: of their segment only its :class:`Receipt` is left. It is
+    no damage, and nobody may take it for an empty range. The message names the file and where they are."""
+
+
 UNSOUND = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading JSON raises that says something else than we write: no number, no map, nested without end."""
 
@@ -87,8 +92,20 @@ class End(NamedTuple):
     last_seq: int
 
 
+class Receipt(NamedTuple):
+    """What a segment says whose log records were pruned: they are in the Cassandra named ``destination``
+    (:func:`wal.cassandra.place.identity`), with the timestamps ``base_us`` + seq, µs. ``last_step`` is of the
+    segment's newest ``log()`` call, None without one."""
+
+    destination: str
+    base_us: int
+    last_step: int | None
+    pruned_ns: int
+
+
 class SegmentMeta(NamedTuple):
-    """Everything but the records. ``seal`` and ``end`` are None while the segment is open."""
+    """Everything but the records. ``seal`` and ``end`` are None while the segment is open, ``receipt`` is as
+    long as it was not pruned."""
 
     number: int
     first_seq: int
@@ -96,6 +113,7 @@ class SegmentMeta(NamedTuple):
     stream: StreamInfo
     seal: Seal | None
     end: End | None
+    receipt: Receipt | None = None
 
 
 class Limits(NamedTuple):
@@ -163,6 +181,11 @@ def dump_end(end: End) -> str:
     return _dump(end._asdict())
 
 
+def dump_receipt(receipt: Receipt) -> str:
+    """The ``receipt`` row's value."""
+    return _dump(receipt._asdict())
+
+
 def load_meta(rows: Mapping[str, str]) -> SegmentMeta:
     """The meta of a segment from its rows. Raises one of :data:`UNSOUND` when it cannot be one."""
     segment, run, stream = (_load(rows[key]) for key in ("segment", "run", "stream"))
@@ -186,6 +209,7 @@ def load_meta(rows: Mapping[str, str]) -> SegmentMeta:
         ),
         seal=_load_seal(rows.get("seal")),
         end=_load_end(rows.get("end")),
+        receipt=_load_receipt(rows.get("receipt")),
     )  # fmt: skip
 
 
@@ -214,3 +238,14 @@ def _load_end(text: str | None) -> End | None:
     value = _load(text)
     numbers = {name: int(value[name]) for name in End._fields if name != "state"}
     return End(state=str(value["state"]), **numbers)
+
+
+def _load_receipt(text: str | None) -> Receipt | None:
+    if text is None:
+        return None
+    value = _load(text)
+    step = value["last_step"]
+    return Receipt(
+        destination=str(value["destination"]), base_us=int(value["base_us"]),
+        last_step=None if step is None else int(step), pruned_ns=int(value["pruned_ns"]),
+    )  # fmt: skip

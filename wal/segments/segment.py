@@ -17,7 +17,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from wal.record import FORMAT, Kind, NewerFormat, Record, decode
-from wal.segments.meta import UNSOUND, CorruptSegment, SegmentMeta, load_meta
+from wal.segments.meta import UNSOUND, CorruptSegment, PrunedSegment, SegmentMeta, load_meta
 from wal.summary import MetricSummary
 
 SCHEMA = """
@@ -165,11 +165,19 @@ def _check_format(path: Path, connection: sqlite3.Connection) -> bool:
 
 @contextmanager
 def reading_segment(path: Path) -> Generator[sqlite3.Connection]:
-    """:func:`reading` of what is a segment. Raises like :func:`read_meta`."""
+    """:func:`reading` of what is a segment with its log records. Raises like :func:`read_meta`, and
+    :class:`PrunedSegment`."""
     with reading(path) as connection:
         if not _check_format(path, connection):
             raise CorruptSegment(f"{path} holds nothing yet")
+        _refuse_receipt(path, connection)
         yield connection
+
+
+def _refuse_receipt(path: Path, connection: sqlite3.Connection) -> None:
+    """Raises :class:`PrunedSegment` where log records would be lacking: nobody may take that for silence."""
+    if connection.execute("SELECT 1 FROM meta WHERE k = 'receipt'").fetchone() is not None:
+        raise PrunedSegment(f"{path} was pruned: its log records are in Cassandra alone")
 
 
 def read_meta(path: Path) -> SegmentMeta | None:
@@ -192,9 +200,12 @@ def read_meta(path: Path) -> SegmentMeta | None:
 
 def read_rows(path: Path, after_seq: int = 0, limit: int | None = None, *, rare: bool = False) -> Rows:
     """Packed records with ``seq > after_seq``, at most ``limit``; with ``rare`` only those that are not plain
-    log calls, whose bodies are then left untouched. Raises like :func:`read_meta`."""
+    log calls, whose bodies are then left untouched. Raises like :func:`read_meta` and, unless ``rare``,
+    :class:`PrunedSegment`."""
 
     def read(connection: sqlite3.Connection) -> Rows:
+        if not rare:
+            _refuse_receipt(path, connection)
         rows: list[Row] = connection.execute(
             "SELECT seq, kind, keyset, step, ts, body FROM record WHERE seq > ? AND kind <> ? "
             "ORDER BY seq LIMIT ?",
@@ -225,7 +236,7 @@ def metric_names(path: Path, text: str) -> tuple[str, ...]:
 
 
 def read_records(path: Path, after_seq: int = 0, limit: int | None = None) -> list[Record]:
-    """Records with ``seq > after_seq``, in seq order, at most ``limit``. Raises like :func:`read_meta`, and
+    """Records with ``seq > after_seq``, in seq order, at most ``limit``. Raises like :func:`read_rows`, and
     :class:`wal.record.CorruptRecord`."""
     return read_rows(path, after_seq, limit).records()
 
@@ -239,7 +250,10 @@ def last_step(path: Path) -> int | None:
     """The step of the newest ``log()`` call in a segment, None without one. Raises like :func:`read_meta`."""
     query = "SELECT step FROM record WHERE kind = ? ORDER BY seq DESC LIMIT 1"
     row = _read(path, None, lambda c: c.execute(query, (int(Kind.LOG),)).fetchone())
-    return row[0] if row else None
+    if row:
+        return row[0]
+    meta = read_meta(path)
+    return meta.receipt.last_step if meta is not None and meta.receipt is not None else None
 
 
 def read_summaries(path: Path) -> dict[str, tuple[int, MetricSummary]]:

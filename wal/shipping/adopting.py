@@ -56,7 +56,7 @@ class Adopter:
         if not self._include_offline and not doubtful and self._keeper.is_kept(stream_id, directory):
             self._backlog.forget_local(stream_id)
             return
-        stream = Stream(run_id, stream_id, directory, remembered)
+        stream = Stream(run_id, stream_id, directory, remembered, self._state.destination)
         stream.restore(self._state.segments(stream_id))
         self._backlog.adopt(stream, now_ns, doubtful=doubtful)
 

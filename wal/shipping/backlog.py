@@ -84,6 +84,11 @@ class Backlog:
         return sum(stream.damaged.count for stream in self.streams.values())
 
     @property
+    def pruned(self) -> bool:
+        """Whether segments of which only the receipt is left are among what is to be shipped."""
+        return any(s.pruned for stream in self.streams.values() for s in stream.segments.values())
+
+    @property
     def live(self) -> bool:
         """Whether a stream's writer lives, or might: on another host only its files tell."""
         return any(stream.live for stream in self.everything)

@@ -234,9 +234,12 @@ class State:
         """Records that the server refused and that were set aside."""
         return table(self._db, "rejected").count
 
-    def rejected_streams(self) -> set[UUID]:
-        """Streams of which a record was set aside."""
-        return {UUID(row["stream"]) for row in table(self._db, "rejected").rows_where(select="stream")}
+    def rejected_seqs(self) -> dict[UUID, list[int]]:
+        """The records that were set aside, by stream."""
+        found: dict[UUID, list[int]] = {}
+        for row in table(self._db, "rejected").rows:
+            found.setdefault(UUID(row["stream"]), []).append(row["seq"])
+        return found
 
     def pruned(self) -> list[PrunedStream]:
         """Streams that were taken off this machine."""

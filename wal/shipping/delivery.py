@@ -13,10 +13,12 @@ from wal.segments.segment import stream_dirs
 from wal.shipping.errands import RESEND, VERIFIED, Tell, deliver
 from wal.shipping.ledger import Ledger, read_ledger
 from wal.shipping.proof import Prover, RunProof
+from wal.shipping.ranges import Ranges
 from wal.source import SourceError
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
+    from wal.shipping.segmentpruning import PrunableSegment
 
 EXIT_VERIFIED, EXIT_FAULTY, EXIT_BACKLOG, EXIT_REJECTED = 0, 1, 2, 3
 """What a proof comes to, as an exit code: the gravest that holds."""
@@ -101,6 +103,12 @@ class Delivery:
         if segments:
             self.tell(self.log_dir, VERIFIED, {"destination": self.place, "segments": segments})
 
+    def prove_segment(self, segment: PrunableSegment) -> bool:
+        """Whether Cassandra has a segment as it was logged. Raises like :meth:`prove`."""
+        from wal.shipping.segmentpruning import is_delivered  # numpy
+
+        return is_delivered(self._reader, segment)
+
     # -- mending -------------------------------------------------------------------------------------
 
     def mend(self, run_id: UUID, ship: Callable[[], object], *, remove: bool = False) -> RunProof:
@@ -157,7 +165,11 @@ class Delivery:
                 remove_stream(self.store, expected.run_id, expected.stream_id, stream.last_row)
                 removed = True
             elif expected.local and (stream.added or stream.differing):
-                for ranges in (stream.added, stream.differing):
+                differing = Ranges(stream.differing)
+                for part in expected.parts:
+                    if part.base_us is not None:  # pruned: nobody could send them again
+                        differing.remove(part.first_seq, part.last_seq)
+                for ranges in (stream.added, differing):
                     remove_rows(self.store, expected.run_id, expected.stream_id, ranges)
                 removed = True
         return removed

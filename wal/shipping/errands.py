@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,11 +12,13 @@ from uuid import UUID
 
 from wal.shipping import daemon, inbox
 from wal.shipping.cursors import Doubt, State, VerifiedSegment
+from wal.shipping.expecting import UNREADABLE
 from wal.shipping.pruning import Pruner
 
 log = logging.getLogger("wal.syncer")
 
 VERIFIED, RESEND, RETRY, PRUNE = "verified", "resend", "retry", "prune"
+PRUNE_SEGMENTS = "prune segments"
 
 Tell = Callable[[Path, str, Mapping[str, object]], object]
 """Has an errand done in a log directory: :func:`deliver`, or in the syncer, which must not ask for its own
@@ -39,6 +42,7 @@ class Errands:
             RESEND: self._resend,
             RETRY: self._retry,
             PRUNE: self._prune,
+            PRUNE_SEGMENTS: self._prune_segments,
         }
 
     def run(self) -> bool:
@@ -104,6 +108,29 @@ class Errands:
                     log.warning("run %s cannot be pruned (%s): it is tried again", found.run_id, error)
                     continue
                 log.info("Run %s pruned: %d records, %d bytes", found.run_id, found.records, found.size)
+        return False
+
+    def _prune_segments(self, content: Mapping[str, Any]) -> bool:
+        """Take segments of runs that stay off this machine, as far as nothing speaks against it now."""
+        from wal.shipping.segmentpruning import SegmentPruner  # numpy: no other errand needs it
+
+        if content["destination"] != self._state.destination:
+            return False
+        wanted: dict[tuple[UUID, UUID], list[int]] = {}
+        for run, stream, number in content["segments"]:
+            wanted.setdefault((UUID(run), UUID(stream)), []).append(int(number))
+        self._state.commit()
+        now_ns = time.time_ns()
+        pruner = SegmentPruner(self._log_dir, self._state, now_ns, self._on_step)
+        for (run_id, stream_id), numbers in wanted.items():
+            for found in pruner.of_stream(float(content["age_s"]), run_id, stream_id, sorted(numbers)):
+                try:
+                    if pruner.is_verified(found):
+                        pruner.prune(found)
+                        log.info("%s pruned: %d records", found.path, found.seal.count)
+                except (*UNREADABLE, sqlite3.Error) as error:
+                    log.warning("%s cannot be pruned (%s): it is tried again", found.path, error)
+        Pruner(self._log_dir, self._state, now_ns, self._on_step).sweep()
         return False
 
 

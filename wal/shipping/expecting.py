@@ -30,13 +30,15 @@ UNREADABLE = (journal.CorruptSegment, journal.NewerFormat, OSError, ValueError)
 @dataclass(frozen=True, slots=True)
 class Part:
     """A segment as something to be proven: its rows ``first_seq`` … ``last_seq``, their digest as far as
-    somebody states it, and its file where this machine still has it."""
+    somebody states it, and its file where this machine still has it. ``base_us``: of one that was pruned, the
+    base that its rows were written with, which a resend of the others does not change."""
 
     number: int
     first_seq: int
     last_seq: int
     digest: int | None = None
     path: Path | None = None
+    base_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -88,10 +90,10 @@ def expected_of(
         expected.host, expected.rank, expected.state = stated.host, stated.rank, stated.state
         expected.base_us, expected.paged_seq = stated.base_us, stated.paged_seq
         expected.ended = stated.state in ("done", "failed", "crashed")
-    parts = {} if directory is None else _in_log(expected, directory, ledger.closings.get(stream_id, {}))
+    parts = {} if directory is None else _in_log(expected, directory, ledger)
     expected.local = bool(parts)
     if expected.local or stream_id in ledger.runs:
-        expected.acked = ledger.acked.get(stream_id, Ranges())
+        expected.acked.add_all(ledger.acked.get(stream_id, Ranges()))
         expected.rejected = ledger.rejected.get(stream_id, {})
         expected.unregistered = bool(expected.acked) and (stated is None or stated.base_us is None)
     for number, row in segments.items():
@@ -123,8 +125,9 @@ def _without_gaps(parts: Iterable[Part], last_seq: int) -> list[Part]:
     return found
 
 
-def _in_log(expected: Expected, directory: Path, closings: dict[int, Sealed]) -> dict[int, Part]:
-    """The segments that lie in the log, as they are now."""
+def _in_log(expected: Expected, directory: Path, ledger: Ledger) -> dict[int, Part]:
+    """The segments that lie in the log, as they are now, and the receipts of those that were pruned."""
+    closings = ledger.closings.get(expected.stream_id, {})
     parts: dict[int, Part] = {}
     expected.ended = False
     for path in journal.segment_paths(directory):
@@ -134,9 +137,13 @@ def _in_log(expected: Expected, directory: Path, closings: dict[int, Sealed]) ->
                 continue
             last = meta.seal.last_seq if meta.seal else journal.last_seq(path)
             last = max(last, meta.first_seq - 1)
-            parts[meta.number] = Part(
-                meta.number, meta.first_seq, last, _digest(path, meta, last, closings), path
-            )
+            total = _digest(path, meta, last, closings)
+            parts[meta.number] = Part(meta.number, meta.first_seq, last, total, path)
+            if meta.receipt is not None:
+                base_us = meta.receipt.base_us
+                parts[meta.number] = Part(meta.number, meta.first_seq, last, total, base_us=base_us)
+                if meta.receipt.destination == ledger.destination:
+                    expected.acked.add(meta.first_seq, last)
         except UNREADABLE as error:
             expected.problems.append(str(error))
             continue

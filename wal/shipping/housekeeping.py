@@ -45,8 +45,8 @@ class Housekeeper:
         self._chore: threading.Thread | None = None
 
     def tick(self, settings: Settings, waiting: int, store: CassandraStore | None) -> None:
-        """Begin what is due. ``waiting``: records that are not shipped; ``store`` None while there is nothing
-        to prune from: no connection, or records on their way."""
+        """Begin what is due. ``waiting``: records that are not shipped; ``store`` None while nothing is to be
+        pruned: no connection, or a backlog on its way."""
         self._warn(settings, waiting)
         now = self._monotonic()
         if self._chore is not None and self._chore.is_alive():
@@ -95,12 +95,15 @@ class Housekeeper:
     # -- age -----------------------------------------------------------------------------------------
 
     def _prune(self, store: CassandraStore, age_s: float) -> None:
-        from wal.shipping.clearing import clear
+        from wal.shipping.clearing import UNDER_WAY, clear, clear_segments
         from wal.shipping.delivery import Delivery
         from wal.source import SourceError
 
         try:
-            found = clear(Delivery(self._log_dir, store, tell=inbox.post), self._clock_ns(), age_s)
+            delivery, now_ns = Delivery(self._log_dir, store, tell=inbox.post), self._clock_ns()
+            found = clear(delivery, now_ns, age_s)
+            going = {candidate.run_id for candidate in found if candidate.kept in ("", UNDER_WAY)}
+            clear_segments(delivery, now_ns, age_s, but=going)
         except (SourceError, sqlite3.Error, OSError) as error:
             log.warning("Old runs cannot be pruned now: %s", error)
             return

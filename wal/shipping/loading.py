@@ -133,8 +133,12 @@ class Loader:
 
     def _read(self, stream: Stream, segment: Segment, first: int, end: int) -> journal.Rows:
         """The rows of a range, as far as they can be read. What cannot is named in ``stream.problems``."""
-        rows, problem = read_readable(segment.path, first, end)
-        if problem is not None:
+        try:
+            rows, problem = read_readable(segment.path, first, end)
+        except journal.PrunedSegment as error:
+            segment.pruned = True
+            rows, problem = journal.Rows({}, []), str(error)
+        if problem is not None and not (segment.pruned and first in stream.acked):
             stream.problems[segment.path] = problem
         return rows
 
@@ -159,7 +163,7 @@ class Loader:
     def _give_up(self, stream: Stream, segment: Segment, again: Again | None, first: int, last: int) -> None:
         """Records that are not there or cannot be read: looked for again later, the others go on."""
         if again is not None:
-            if segment.path.exists():
+            if segment.path.exists() and not segment.pruned:
                 self._doubts.keep_unread(again, first, last)
             else:  # pruned or deleted meanwhile: there is nothing left to send
                 self._doubts.settle(again, first, last)

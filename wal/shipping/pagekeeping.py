@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
+from wal.journal import Rows
 from wal.shipping.backlog import Backlog
 from wal.shipping.cursors import State
+from wal.shipping.fetching import fetch_rows
 from wal.shipping.pagelanes import PageLanes
 from wal.shipping.pager import Pager
 from wal.shipping.sending import Shipper
 from wal.shipping.unshipped import Stream
 
+if TYPE_CHECKING:
+    from wal.cassandra.store import CassandraStore
+
 
 class PageKeeper:
-    """Builder and lanes of every stream of the backlog, and of those that are kept local."""
+    """Builder and lanes of every stream of the backlog, and of those that are kept local. ``store`` gives the
+    Cassandra that pruned records are read back from, None while there is none."""
 
     def __init__(
-        self, state: State, backlog: Backlog, shipper: Shipper, monotonic: Callable[[], float]
+        self,
+        state: State,
+        backlog: Backlog,
+        shipper: Shipper,
+        monotonic: Callable[[], float],
+        store: Callable[[], CassandraStore | None],
     ) -> None:
         self._state = state
         self._backlog = backlog
+        self._store = store
         self.lanes = PageLanes(state, backlog, shipper, monotonic)
-        self.pager = Pager(state, monotonic, self.lanes.on_built)
+        self.pager = Pager(state, monotonic, self.lanes.on_built, self._fetch)
         self.lanes.on_unreadable = self.pager.rebuild
+
+    def _fetch(self, run_id: UUID, stream_id: UUID, first: int, last: int) -> Rows:
+        return fetch_rows(self._store(), run_id, stream_id, first, last)
 
     def look(self) -> None:
         """See what there is to build and what has become certain."""

@@ -21,9 +21,11 @@ from wal import journal
 from wal.paging.pagefile import PageFile, delete_pages, pages_time_ns
 from wal.pyramid import TAIL_RECORDS, Builder, CorruptPage, shift_of
 from wal.shipping.cursors import PagingState, State
+from wal.shipping.fetching import FETCHED_RECORDS
 from wal.shipping.pagepoints import first_steps, points_of
 from wal.shipping.readable import read_readable
 from wal.shipping.unshipped import Segment, Stream
+from wal.source import SourceError
 
 log = logging.getLogger("wal.syncer")
 
@@ -37,6 +39,10 @@ WORK_S = 0.02
 
 OPEN_FILES = 16
 """Page files open at once, each with its builder: those of the streams that were paged last."""
+
+
+Fetch = Callable[[UUID, UUID, int, int], journal.Rows]
+"""Run, stream, first and last seq. Raises SourceError."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,14 +91,21 @@ class _Open:
 
 
 class Pager:
-    """Builds the pages of the streams that it is shown. ``on_built`` is told of each stream that went on."""
+    """Builds the pages of the streams that it is shown. ``on_built`` is told of each stream that went on,
+    ``fetch`` reads back what was pruned (:func:`wal.shipping.fetching.fetch_rows`): pages that were lost are
+    built of all of their records or not at all."""
 
     def __init__(
-        self, state: State, monotonic: Callable[[], float], on_built: Callable[[Paging], None]
+        self,
+        state: State,
+        monotonic: Callable[[], float],
+        on_built: Callable[[Paging], None],
+        fetch: Fetch,
     ) -> None:
         self._state = state
         self._monotonic = monotonic
         self._on_built = on_built
+        self._fetch = fetch
         self._remembered = state.paging()
         self._pagings: dict[UUID, Paging] = {}
         self._open: dict[UUID, _Open] = {}  # the one used last is the last
@@ -211,6 +224,9 @@ class Pager:
         stream_id, directory = paging.stream.stream_id, paging.stream.directory
         try:
             self._slice(paging)
+        except SourceError as error:
+            paging.problem = f"the pages of {directory} wait for records that were pruned: {error}"
+            log.warning("%s", paging.problem)
         except (sqlite3.OperationalError, OSError) as error:
             self._abandon(stream_id)
             if directory.exists():
@@ -261,7 +277,7 @@ class Pager:
         segment, end = _place_of(paging.stream, after + 1)
         first = max(after + 1, segment.first_seq)
         last = min(end, paging.target, first + (opened.slice_records or _records_at_once(segment)) - 1)
-        rows, problem = read_readable(segment.path, first, last)
+        rows, problem, last = self._read(paging.stream, segment, first, last)
         found = [row for row in rows.rows if row[0] <= last]
         # Behind a damage the rest is tried by itself: it may lie on another page of the file.
         through = found[-1][0] if found and (problem or len(found) == last - first + 1) else last
@@ -277,6 +293,16 @@ class Pager:
             mean_bytes = sum(len(row[5]) for row in found) // len(found)
             opened.slice_records = max(1, min(SLICE_RECORDS, SLICE_BYTES // max(mean_bytes, 1)))
 
+    def _read(
+        self, stream: Stream, segment: Segment, first: int, last: int
+    ) -> tuple[journal.Rows, str | None, int]:
+        """As :func:`read_readable`, and the seq that was read to: of what was pruned, some at a time."""
+        try:
+            return *read_readable(segment.path, first, last), last
+        except journal.PrunedSegment:
+            last = min(last, first + FETCHED_RECORDS - 1)
+            return self._fetch(stream.run_id, stream.stream_id, first, last), None, last
+
     def _shift(self, paging: Paging, file: PageFile) -> int:
         """The stream's shift, settled by its first records and never changed."""
         known = file.shift if file.shift is not None else paging.remembered.shift
@@ -286,7 +312,7 @@ class Pager:
                 last = min(segment.last_seq, TAIL_RECORDS)
                 if last < segment.first_seq:
                     break
-                steps += first_steps(read_readable(segment.path, segment.first_seq, last)[0].rows)
+                steps += first_steps(self._read(paging.stream, segment, segment.first_seq, last)[0].rows)
             known = shift_of(steps)
         if paging.remembered.shift is None:
             paging.remember(self._state, shift=known)
@@ -348,5 +374,8 @@ def _can_be_read(stream: Stream, seq: int) -> bool:
     segments = _born(stream)
     if not segments or segments[0].first_seq > seq:
         return False
-    rows, _ = read_readable(_place_of(stream, seq)[0].path, seq, seq)
+    try:
+        rows, _ = read_readable(_place_of(stream, seq)[0].path, seq, seq)
+    except journal.PrunedSegment:
+        return False
     return bool(rows.rows) and rows.rows[0][0] == seq

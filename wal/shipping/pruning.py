@@ -92,7 +92,7 @@ class Pruner:
         self._streams = state.streams()
         self._paging = state.paging()
         self._doubtful = {doubt.stream_id for doubt in state.doubts()}
-        self._rejected = state.rejected_streams()
+        self._rejected = state.rejected_seqs()
 
     # -- what may go ---------------------------------------------------------------------------------
 

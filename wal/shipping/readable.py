@@ -13,7 +13,7 @@ UNREADABLE = (journal.CorruptSegment, journal.NewerFormat, PermissionError)
 def read_readable(path: Path, first: int, last: int) -> tuple[journal.Rows, str | None]:
     """The rows of ``first`` … ``last`` that lie before any damage, and the sentence that names it.
 
-    A file that is gone has none, and says nothing.
+    A file that is gone has none, and says nothing. Raises :class:`wal.journal.PrunedSegment`.
     """
     unreadable = last + 1  # the lowest seq that is known to be behind the damage
     readable = first - 1

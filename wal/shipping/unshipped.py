@@ -43,6 +43,8 @@ class Segment:
     last_seq: int = -1
     seal: journal.Seal | None = None
     signature: Signature = ()
+    pruned: bool = False
+    """As far as the last look knows: only its receipt is left."""
 
     @property
     def born(self) -> bool:
@@ -70,7 +72,8 @@ class Stream:
 
     ``fresh`` and ``todo`` are what the live and the backlog lane still have to hand out, ``acked`` what
     Cassandra acknowledged (or refused for good), ``damaged`` what could not be read; seqs in none of them are
-    on their way. ``stated`` are the segments whose row in ``run_segments`` is written. ``state`` is RUNNING
+    on their way. ``stated`` are the segments whose row in ``run_segments`` is written, ``destination`` names
+    the Cassandra that all of this is about, None before the first connection. ``state`` is RUNNING
     until the stream's end was read or its writer is taken for dead (see :meth:`revive`). ``revision`` grows
     with every change.
     """
@@ -79,6 +82,7 @@ class Stream:
     stream_id: UUID
     directory: Path
     remembered: StreamState
+    destination: str | None = None
     info: journal.StreamInfo | None = None
     segments: dict[int, Segment] = field(default_factory=dict[int, Segment])
     acked: Ranges = field(default_factory=Ranges)
@@ -206,6 +210,10 @@ class Stream:
         if segment.seal is None and not self._is_acked(segment):
             self.stated.discard(segment.number)  # stated when it was taken for crashed, and grown since
         self.fresh.add(grown_from, segment.last_seq)
+        segment.pruned = meta.receipt is not None
+        if meta.receipt is not None and meta.receipt.destination == self.destination:
+            self.acked.add(segment.first_seq, segment.last_seq)  # whatever became of state.db
+            self.fresh.remove(segment.first_seq, segment.last_seq)
         self._committed += segment.last_seq - grown_from + 1
         if segment is self._born[-1]:
             self.info = meta.stream

@@ -165,7 +165,7 @@ class StreamVerifier:
                     self._gaps.append(_Gap(next_seq, row.seq - 1, newest_ns, ts))
                 next_seq = row.seq + 1
                 newest_ns = row.record.ts if row.record is not None else newest_ns
-                self._take(row, self._tallies[place.of(row.seq).first_seq])
+                self._take(row, place.of(row.seq))
             self._on_rows(self._proof.rows)
         if next_seq <= last:
             self._gaps.append(_Gap(next_seq, last, newest_ns))
@@ -182,14 +182,15 @@ class StreamVerifier:
     def _hash(self, row: StoredRow) -> int | None:
         """Count a row; its digest, None when it cannot be a record."""
         self._proof.rows += 1
-        hashed = _digest(row.record)
+        hashed = row_digest(row.record)
         if hashed is not None:
             self._proof.total = (self._proof.total + hashed) % DIGEST_MODULUS
         return hashed
 
-    def _take(self, row: StoredRow, tally: _Tally) -> None:
+    def _take(self, row: StoredRow, part: Part) -> None:
+        tally = self._tallies[part.first_seq]
         tally.found += 1
-        base_us = self._expected.base_us
+        base_us = self._expected.base_us if part.base_us is None else part.base_us
         if base_us is not None and any(stamp != base_us + row.seq for stamp in row.stamps_us):
             tally.odd.add(row.seq, row.seq)
         hashed = self._hash(row)
@@ -249,10 +250,13 @@ class StreamVerifier:
             # What is left of a segment that is too old cannot be proven any more, nor need it be.
             too_old = bool(absent) and all(proof.expired.end_of(first) is not None for first, _ in absent)
             (proof.expired if too_old else proof.unstated).add_all(there)
+            if not too_old:
+                self._regret(part)
             return
         if not tally.unreadable and total == part.digest:
             self._complete(there, tally)
             return
+        self._regret(part)
         differing = self._locate(part, tally, there)
         proof.differing.add_all(differing)
         there.remove_all(differing)
@@ -260,6 +264,14 @@ class StreamVerifier:
             self._complete(there, tally)
             if not differing:  # every row is what the log has, and the segment's own seal is not of them
                 proof.expected.misstated.append(part.number)
+
+    def _regret(self, part: Part) -> None:
+        """Say of a part that is not as it was that no resend mends it, if it was pruned."""
+        if part.base_us is not None:
+            self._expected.problems.append(
+                f"rows {part.first_seq}..{part.last_seq} were pruned from this machine once they were "
+                "verified: it cannot send them again"
+            )
 
     def _complete(self, there: Ranges, tally: _Tally) -> None:
         """Rows that are what was logged; of those that were delivered, the timestamps must be ours as well
@@ -356,7 +368,7 @@ def _scratch() -> str | None:
     return LARGE_FILES if "TMPDIR" not in os.environ and os.access(LARGE_FILES, os.W_OK) else None
 
 
-def _digest(record: Record | None) -> int | None:
+def row_digest(record: Record | None) -> int | None:
     """None for what cannot be a record."""
     if record is None:
         return None
@@ -368,7 +380,7 @@ def _digest(record: Record | None) -> int | None:
 
 def _is_equal(logged: Record, stored: Record | None) -> bool:
     """In every bit."""
-    if stored is None or _digest(stored) is None:
+    if stored is None or row_digest(stored) is None:
         return False
     return canonical_bytes(logged) == canonical_bytes(stored)
 
