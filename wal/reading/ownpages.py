@@ -131,10 +131,7 @@ class OwnPages:
         try:
             return self.inner.points([(first_seq, last_seq)])
         except TooManyRecords:
-            raise Pruned(
-                "The first records of this run were pruned and its pages are gone: the curve comes back once "
-                "Cassandra answers."
-            ) from None
+            raise Pruned(f"The records {first_seq} to {last_seq} were pruned.") from None
 
     def top(self) -> tuple[int, Sequence[PageBody]]:
         if self._store is None:

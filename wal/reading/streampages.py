@@ -229,13 +229,23 @@ class StreamPages:
         with reader.guard:
             own.newest_seq = entry.last_seq
             try:
-                reader.refresh(entry.last_seq)
-            except (CorruptPage, SourceError) as error:
-                own.inner.ignores_pages = not isinstance(error, Pruned)
-                if not own.inner.ignores_pages:  # there are no records to do without pages: they come back
-                    raise
-                reader.refresh(entry.last_seq)
+                self._refresh(reader, own.inner, entry.last_seq)
+            except Pruned:
+                own.inner.ignores_pages = False  # there are not records enough to do without them
+                raise Pruned(
+                    "The beginning of this curve was pruned from this machine, and its pages are lost: it "
+                    "comes back once Cassandra answers."
+                ) from None
         return self._made(view, metric, reader, is_remote=False)
+
+    def _refresh(self, reader: PageReader, pages: SourcePages, newest_seq: int) -> None:
+        try:
+            reader.refresh(newest_seq)
+        except Pruned:
+            raise
+        except (CorruptPage, SourceError):
+            pages.ignores_pages = True
+            reader.refresh(newest_seq)
 
     def _remote(self, view: StreamView, metric: str) -> PageReader:
         place = (view.row.run_id, view.row.stream_id, metric)
