@@ -60,8 +60,8 @@ class Settings:
 
     ``enabled`` is None when nobody said: then a managed node may be used. ``explicit`` is True when the file
     or the environment names a Cassandra or switches it on. ``replication`` is a factor for the node's own
-    data centre, a factor by data centre, or None (one node: 1). ``prune_after_days``: runs that Cassandra
-    provably has leave this machine after that, 0 for never. ``disk_limit_gb``: the size of the log, in units
+    data centre, a factor by data centre, or None (one node: 1). ``prune_after_days``: what Cassandra
+    provably has leaves this machine after that, 0 for never. ``disk_limit_gb``: the size of the log, in units
     of 10^9 bytes, from which it is warned while records in it are not shipped, 0 for none. ``notes`` are
     remarks worth showing once.
     """

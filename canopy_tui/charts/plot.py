@@ -316,4 +316,15 @@ def _notes(
     coarsest = max((one.resolution for one in _series(curves) if one.approximate), default=0)
     if coarsest > 1:
         notes.append(f"x approximate: {count(coarsest)} steps as one")
+    merged = max((one.resolution for one in _series(curves) if _is_too_coarse(one)), default=0)
+    if merged:
+        notes.append(f"{count(merged)} steps as one: their points are not at hand")
     return tuple(notes)
+
+
+def _is_too_coarse(series: Series) -> bool:
+    """Whether a column is as wide as a bucket that was read: there is room for more than was to be had."""
+    edges = series.columns.edges
+    if series.x.kind != "step" or series.resolution <= 1 or len(edges) < 2:
+        return False
+    return float(edges[-1] - edges[0]) < 2.0 * series.resolution * (len(edges) - 1)

@@ -17,13 +17,14 @@ from uuid import UUID
 
 import pytest
 from helpers.logs import START_NS, log, make_run, open_journal
+from helpers.pruned import SEGMENT, log_stream, plain, receipts
 from helpers.scan import in_cassandra, in_log, query
 from helpers.syncing import drain, make_syncer, step_until, write_segments
 from helpers.trainer import environment
 from helpers.waiting import streams_in, wait_until
 
 from canopy_tui.__main__ import main
-from wal.journal import Journal, Limits
+from wal.journal import Journal, Limits, segment_paths
 from wal.settings import Settings
 from wal.shipping import daemon, housekeeping
 
@@ -140,14 +141,15 @@ def age(log_dir: Path, seconds: float) -> None:
 
 
 def settle(log_dir: Path, settings: Settings) -> None:
-    """Ship, and let a day pass for the syncer: nothing that it delivered is doubtful any more."""
+    """Ship, and let minutes pass for the syncer: nothing that it delivered is doubtful any more."""
     passed = [0.0]
     syncer = make_syncer(log_dir, settings, monotonic=lambda: time.monotonic() + passed[0])
     step_until(syncer, lambda outcome: outcome.drained)
     for _ in range(4):
         passed[0] += 100.0
         step_until(syncer, lambda outcome: outcome.drained)
-    step_until(syncer, lambda _: not syncer.backlog.streams and not syncer.doubts.held)
+    streams = syncer.backlog.streams
+    step_until(syncer, lambda _: not syncer.doubts.held and not any(one.ended for one in streams.values()))
     syncer.close()
 
 
@@ -197,6 +199,53 @@ def test_a_pruned_run_is_cassandras_and_says_so_when_that_is_away(
     for without in (away, none):
         assert "1 run pruned here can be read from Cassandra only" in here(without, "ls")[1]
         assert here(without, "prune")[0] == 1, "without a Cassandra nothing goes"
+
+
+def live_run(log_dir: Path, settings: Settings) -> Journal:
+    """A run that goes on, its sealed segments two hours old, delivered and certain but for the newest."""
+    journal = open_journal(log_dir, make_run(name="live-run"), records_per_segment=SEGMENT)
+    log_stream(journal)
+    wait_until(lambda: plain(journal, 5))
+    settle(log_dir, settings)
+    age(log_dir, 7200.0)
+    return journal
+
+
+def test_segments_of_a_run_that_goes_on_are_pruned(tmp_path: Path, keyspace5: Settings) -> None:
+    log_dir = tmp_path / "log"
+    env = env_of(tmp_path, keyspace5)
+    journal = live_run(log_dir, keyspace5)
+    os.utime(segment_paths(journal.directory)[5])
+    code, said = here(env, "prune", "live-run", "--dry-run")
+    assert (code, "would go  live-run" in said, "3 segments, 600 records" in said) == (0, True, True), said
+    assert receipts(journal.directory) == []
+    code, said = here(env, "prune", "live-run")
+    assert (code, "3 segments of runs that stay went" in said) == (0, True), said
+    assert receipts(journal.directory) == [1, 2, 3]
+    code, said = here(env, "prune", "live-run", "--json")
+    assert (code, json.loads(said)["kept"]) == (1, "something was logged to it within the last hour")
+    code, said = here(env, "verify", "live-run")
+    assert (code, "rows 1..1,100 complete" in said) == (0, True), said
+    code, said = here(env, "status", "--json")
+    assert json.loads(said)["totals"]["verified"] == 1_100, said
+    away = env | {"CASCOR_CASSANDRA_PORT": "1"}
+    assert here(away, "show", "live-run")[0] == 0, "its curves stay here"
+    journal.close("done", 0)
+
+
+def test_the_syncer_prunes_segments_of_a_run_that_goes_on(tmp_path: Path, keyspace5: Settings) -> None:
+    log_dir = tmp_path / "log"
+    journal = live_run(log_dir, keyspace5)
+    age(log_dir, 3 * 86_400.0)
+    before = housekeeping.PRUNE_FIRST_S
+    housekeeping.PRUNE_FIRST_S = 0.0
+    try:
+        syncer = make_syncer(log_dir, replace(keyspace5, prune_after_days=2.0))
+    finally:
+        housekeeping.PRUNE_FIRST_S = before
+    step_until(syncer, lambda _: receipts(journal.directory) == [1, 2, 3])
+    syncer.close()
+    journal.close("done", 0)
 
 
 def test_what_only_sync_once_delivered_is_settled_before_it_is_pruned(

@@ -126,9 +126,9 @@ class Pager:
         return self._remembered.get(stream_id) or PagingState(stream_id)
 
     def is_done(self, stream_id: UUID) -> bool:
-        """Whether nothing is left to build for a stream now."""
+        """Whether nothing is left to build for a stream: what cannot be built now is tried again."""
         paging = self._pagings.get(stream_id)
-        return paging is not None and not paging.behind
+        return paging is not None and not paging.behind and paging.problem is None
 
     def remember_local(self, stream_id: UUID) -> None:
         """A stream that is not to be shipped need not be looked at again once its pages are built."""
