@@ -152,9 +152,12 @@ class LocalSource:
     def _pruned_records(
         self, path: Path, after_seq: int, limit: int | None, pruned: Callable[[int, int], Sequence[Record]]
     ) -> Sequence[Record]:
-        meta = read_meta(path)
-        assert meta is not None, "a receipt is of a sealed segment"
-        assert meta.seal is not None
+        try:
+            meta = read_meta(path)
+        except UNREADABLE as error:
+            raise Pruned(str(error)) from None
+        assert meta is not None, "it has a receipt"
+        assert meta.seal is not None, "as it has a receipt"
         after = max(after_seq, meta.first_seq - 1)
         count = meta.seal.last_seq - after
         found = pruned(after, count if limit is None else min(count, limit)) if count > 0 else ()

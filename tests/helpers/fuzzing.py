@@ -28,14 +28,22 @@ import numpy as np
 from wal.cassandra import tables
 from wal.cassandra.pointreads import Reader
 from wal.cassandra.trouble import Action, StoreError, Trouble
-from wal.journal import CorruptSegment, NewerFormat, last_seq, read_meta, read_records, read_summaries
+from wal.journal import (
+    CorruptSegment,
+    NewerFormat,
+    PrunedSegment,
+    last_seq,
+    read_meta,
+    read_records,
+    read_summaries,
+)
 from wal.local import LocalSource
 from wal.paging.buckets import from_points, parents
 from wal.paging.pages import CorruptPage, decode, encode
 from wal.record import CorruptRecord, Kind, unpack_topology
 from wal.record import decode as decode_record
 from wal.settings import Settings
-from wal.source import RunRow, SourceError
+from wal.source import Pruned, RunRow, SourceError
 from wal.summary import CURVE_BUCKETS, MetricSummary
 
 ROOM_BYTES = 256 << 20
@@ -150,6 +158,9 @@ _SPOILING = (
     "UPDATE meta SET v = CAST(x'ff00fe' AS TEXT) || ?",
     "UPDATE meta SET v = replace(v, '1', ?) WHERE k <> 'format'",
     "UPDATE meta SET v = replace(v, ':0', ':\"' || substr(?, 1, 9) || '\"')",
+    "INSERT INTO meta VALUES ('receipt', ?)",
+    """INSERT INTO meta VALUES ('receipt',
+     '{"destination": "x", "base_us": 1, "last_step": null, "pruned_ns": 1' || substr(?, 1, 9) || '}')""",
     "UPDATE keyset SET names = ?",
     "UPDATE metric SET name = ? || name",
     "UPDATE metric SET summary = CAST(? AS BLOB)",
@@ -338,7 +349,7 @@ TARGETS: dict[str, tuple[Target, int, tuple[type[Exception], ...]]] = {
     "records": (records, 4_000, (CorruptRecord,)),
     "topologies": (topologies, 2_000, (CorruptRecord,)),
     "summaries": (summaries, 3_000, (ValueError,)),
-    "segments": (segments, 2_000, (CorruptSegment, NewerFormat, CorruptRecord)),
+    "segments": (segments, 2_000, (CorruptSegment, NewerFormat, CorruptRecord, PrunedSegment, Pruned)),
     "rows": (rows, 3_000, (SourceError, KeyError)),
 }
 """By name: what makes an input and reads it, how many, and what it may raise."""

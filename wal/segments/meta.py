@@ -189,6 +189,8 @@ def dump_receipt(receipt: Receipt) -> str:
 def load_meta(rows: Mapping[str, str]) -> SegmentMeta:
     """The meta of a segment from its rows. Raises one of :data:`UNSOUND` when it cannot be one."""
     segment, run, stream = (_load(rows[key]) for key in ("segment", "run", "stream"))
+    if "receipt" in rows and "seal" not in rows:
+        raise ValueError("a receipt of what was never sealed")
     return SegmentMeta(
         number=int(segment["number"]),
         first_seq=int(segment["first_seq"]),

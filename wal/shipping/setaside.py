@@ -34,7 +34,7 @@ def _record(directory: Path, seq: int) -> Record | None:
     for path in reversed(journal.segment_paths(directory)):
         try:
             found = journal.read_records(path, seq - 1, 1)
-        except UNREADABLE:
+        except (*UNREADABLE, journal.PrunedSegment):  # of what was pruned, nothing was refused
             continue
         if found and found[0].seq == seq:
             return found[0]
