@@ -325,6 +325,6 @@ def _notes(
 def _is_too_coarse(series: Series) -> bool:
     """Whether a column is as wide as a bucket that was read: there is room for more than was to be had."""
     edges = series.columns.edges
-    if series.x.kind != "step" or series.resolution <= 1 or len(edges) < 2:
+    if series.approximate or series.resolution <= 1:
         return False
     return float(edges[-1] - edges[0]) < 2.0 * series.resolution * (len(edges) - 1)

@@ -318,6 +318,15 @@ def test_the_footer_says_how_coarse_the_places_on_an_axis_of_time_are() -> None:
     assert "approximate" not in draw(Curve(replace(rough, resolution=1))).footer
 
 
+def test_the_footer_says_that_points_closer_up_are_not_at_hand() -> None:
+    """Of a range that was pruned from this machine while Cassandra is away, for one."""
+    close_up = flat(1.0)
+    width = int(close_up.columns.edges[1] - close_up.columns.edges[0])
+    coarse = replace(close_up, resolution=8 * width)
+    assert draw(Curve(coarse)).footer.endswith(f", {8 * width} steps as one: their points are not at hand")
+    assert "at hand" not in draw(Curve(replace(close_up, resolution=max(width // 2, 1)))).footer
+
+
 # -- colours ----------------------------------------------------------------------------------------
 
 
