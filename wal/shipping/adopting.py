@@ -37,6 +37,7 @@ class Adopter:
         self._monotonic = monotonic
         self._include_offline = include_offline
         self._remembered = state.streams()
+        self._destination = state.destination
 
     def find(self, now_ns: int) -> None:
         """Take in what was not seen before, as far as there is time for it."""
@@ -56,7 +57,8 @@ class Adopter:
         if not self._include_offline and not doubtful and self._keeper.is_kept(stream_id, directory):
             self._backlog.forget_local(stream_id)
             return
-        stream = Stream(run_id, stream_id, directory, remembered, self._state.destination)
+        self._destination = self._destination or self._state.destination  # until the first connection
+        stream = Stream(run_id, stream_id, directory, remembered, self._destination)
         stream.restore(self._state.segments(stream_id))
         self._backlog.adopt(stream, now_ns, doubtful=doubtful)
 

@@ -108,11 +108,11 @@ def clear_segments(
     for segment, is_verified in plan_segments(delivery.log_dir, now_ns, age_s, only):
         if segment.run_id in but:
             continue
-        if not dry_run and not is_verified:
-            if not delivery.prove_segment(segment):
-                continue
-            proven.append(segment)
+        if not dry_run and not delivery.prove_segment(segment, is_verified=is_verified):
+            continue
         going.append(segment)
+        if not is_verified:
+            proven.append(segment)
         if len(going) == SEGMENTS_AT_ONCE:
             go()
     go()

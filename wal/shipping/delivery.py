@@ -103,11 +103,12 @@ class Delivery:
         if segments:
             self.tell(self.log_dir, VERIFIED, {"destination": self.place, "segments": segments})
 
-    def prove_segment(self, segment: PrunableSegment) -> bool:
-        """Whether Cassandra has a segment as it was logged. Raises like :meth:`prove`."""
-        from wal.shipping.segmentpruning import is_delivered  # numpy
+    def prove_segment(self, segment: PrunableSegment, *, is_verified: bool = False) -> bool:
+        """Whether Cassandra has a segment as it was logged, and pages to its end; of one that is verified the
+        rows are not read again. Raises like :meth:`prove`."""
+        from wal.shipping.segmentpruning import is_delivered, is_paged  # numpy
 
-        return is_delivered(self._reader, segment)
+        return is_paged(self._reader, segment) and (is_verified or is_delivered(self._reader, segment))
 
     # -- mending -------------------------------------------------------------------------------------
 

@@ -123,13 +123,15 @@ class Errands:
         now_ns = time.time_ns()
         pruner = SegmentPruner(self._log_dir, self._state, now_ns, self._on_step)
         for (run_id, stream_id), numbers in wanted.items():
+            count = 0
             for found in pruner.of_stream(float(content["age_s"]), run_id, stream_id, sorted(numbers)):
                 try:
                     if pruner.is_verified(found):
                         pruner.prune(found)
-                        log.info("%s pruned: %d records", found.path, found.seal.count)
+                        count += 1
                 except (*UNREADABLE, sqlite3.Error) as error:
                     log.warning("%s cannot be pruned (%s): it is tried again", found.path, error)
+            log.info("Run %s: %d segments of stream %s pruned", run_id, count, stream_id)
         Pruner(self._log_dir, self._state, now_ns, self._on_step).sweep()
         return False
 

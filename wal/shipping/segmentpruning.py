@@ -21,7 +21,7 @@ from wal.reading.seriesreader import FEW_RECORDS
 from wal.record import DIGEST_MODULUS
 from wal.segments.receipts import is_plain, prune_segment
 from wal.segments.segment import segment_path, stream_dirs
-from wal.shipping.cursors import STATE_FILE, State
+from wal.shipping.cursors import STATE_FILE, State, VerifiedSegment
 from wal.shipping.expecting import UNREADABLE
 from wal.shipping.loading import CHUNK_RECORDS
 from wal.shipping.pruning import LEAST_AGE_S, TRASH, VERIFIED_FOR_S
@@ -70,6 +70,7 @@ class SegmentPruner:
         self._paging = state.paging()
         self._doubtful = {(doubt.stream_id, doubt.segment) for doubt in state.doubts()}
         self._rejected = state.rejected_seqs()
+        self._verified: dict[UUID, dict[int, VerifiedSegment]] = {}
 
     # -- what may go ---------------------------------------------------------------------------------
 
@@ -125,7 +126,9 @@ class SegmentPruner:
 
     def is_verified(self, segment: PrunableSegment) -> bool:
         """Whether it was read back from Cassandra to its end, a day ago at most."""
-        known = self._state.verified(segment.stream_id).get(segment.number)
+        if segment.stream_id not in self._verified:
+            self._verified[segment.stream_id] = self._state.verified(segment.stream_id)
+        known = self._verified[segment.stream_id].get(segment.number)
         return (
             known is not None
             and (known.first_seq, known.last_seq) == (segment.first_seq, segment.last_seq)
@@ -161,12 +164,15 @@ def plan_segments(
         state.close()
 
 
-def is_delivered(reader: ProofReader, segment: PrunableSegment) -> bool:
-    """Whether Cassandra has the segment as it was logged: its rows by count and digest, with the stream's own
-    timestamps, and pages to its end. Raises :class:`wal.cassandra.trouble.StoreError`."""
+def is_paged(reader: ProofReader, segment: PrunableSegment) -> bool:
+    """Whether Cassandra states pages that go to the segment's end. Raises like :func:`is_delivered`."""
     stated = reader.streams(segment.run_id).get(segment.stream_id)
-    if stated is None or stated.base_us != segment.base_us or stated.paged_seq < segment.last_seq:
-        return False
+    return stated is not None and stated.base_us == segment.base_us and stated.paged_seq >= segment.last_seq
+
+
+def is_delivered(reader: ProofReader, segment: PrunableSegment) -> bool:
+    """Whether Cassandra has the rows of a segment as they were logged, by count and digest, with the stream's
+    own timestamps. Raises :class:`wal.cassandra.trouble.StoreError`."""
     total = count = 0
     for chunk in range(segment.first_seq // CHUNK_RECORDS, segment.last_seq // CHUNK_RECORDS + 1):
         for row in reader.rows(segment.run_id, segment.stream_id, chunk):
