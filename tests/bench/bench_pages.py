@@ -4,7 +4,7 @@ The first two are of processor time: what a busy neighbour does to the clock say
 backlog is shipped twice by the same syncer to the same node, in turn, with its pages and without: whoever
 keeps none is a syncer whose :class:`wal.shipping.pager.Pager` is never shown a stream.
 
-``python tests/bench/bench_pages.py --points 10000000`` does the backlog in the size that the bar speaks of.
+``python tests/bench/bench_pages.py --points 1000000`` does the backlog in another size.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from wal.syncer import Syncer
 ROUNDS = 5
 ARRAY_POINTS = 1 << 20
 LOG_RECORDS = 125_000
-BACKLOG_POINTS = 1_000_000
+BACKLOG_POINTS = 10_000_000
+WARMING_POINTS = 250_000
 BACKLOG_ROUNDS = 3
 
 
@@ -174,12 +175,10 @@ def ship(log_dir: Path, settings: Settings, *, pages: bool) -> tuple[float, floa
 def backlog_row(settings: Settings, points: int) -> dict[str, object]:
     """Both ways in turn, each with a log of its own."""
     sides: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    rounds = BACKLOG_ROUNDS if points <= BACKLOG_POINTS else 1
-    if rounds > 1:
-        with tempfile.TemporaryDirectory() as place:  # warms the node up
-            write_backlog(Path(place), points // METRICS // 4)
-            ship(Path(place), settings, pages=True)
-    for number in range(rounds):
+    with tempfile.TemporaryDirectory() as place:  # warms the node up
+        write_backlog(Path(place), WARMING_POINTS // METRICS)
+        ship(Path(place), settings, pages=True)
+    for number in range(BACKLOG_ROUNDS):
         for pages in (True, False) if number % 2 else (False, True):
             with tempfile.TemporaryDirectory() as place:
                 log_dir = Path(place)
@@ -194,7 +193,7 @@ def backlog_row(settings: Settings, points: int) -> dict[str, object]:
         "unit": "x", "bar": "≤ 1.3", "ok": ratio <= 1.3,
         "detail": f"{whole:.1f} s with pages, {bare:.1f} s for the records alone "
         f"({points / whole:,.0f} and {points / bare:,.0f} points/s); processor time of the syncer "
-        f"{work[0]:.1f} and {work[1]:.1f} s; medians of {rounds} rounds in turn",
+        f"{work[0]:.1f} and {work[1]:.1f} s; medians of {BACKLOG_ROUNDS} rounds in turn",
     }  # fmt: skip
 
 
