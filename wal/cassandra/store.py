@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement
+from cassandra.query import BatchStatement, BatchType, BoundStatement
 
 from wal.cassandra import schema
 from wal.cassandra.pagerows import page_batches
@@ -93,12 +93,8 @@ class CassandraStore(Reader, CatalogueWriter):
     def _statement(self, batch: Batch) -> BatchStatement:
         """The driver's form of a batch: bound statements whose values are serialised already."""
         statement = BatchStatement(BatchType.UNLOGGED)
-        prepared: dict[str, PreparedStatement] = {}  # one or two for hundreds of rows
         for row in batch.rows:
-            insert = prepared.get(row.statement)
-            if insert is None:
-                insert = prepared[row.statement] = self.session.prepare(row.statement.format(self.keyspace))
-            bound = BoundStatement(insert)
+            bound = BoundStatement(self.session.prepare(row.statement.format(self.keyspace)))
             bound.values = row.values
             statement.add(bound)
         return statement
