@@ -74,11 +74,8 @@ def command(ctx: click.Context, run: str | None, days: float, dry_run: bool, as_
         size, verb = data_size(sum(one.size for one in gone)), "would go" if dry_run else "went"
         click.echo(f"{plural(len(gone), 'run')} {verb} ({size}), {len(found) - len(gone)} kept.")
         if shortened:
-            parts, size = (
-                sum(one.segments for one in shortened),
-                data_size(sum(one.size for one in shortened)),
-            )
-            click.echo(f"{plural(parts, 'segment')} of runs that stay {verb} ({size}).")
+            parts, size = sum(one.segments for one in shortened), sum(one.size for one in shortened)
+            click.echo(f"{plural(parts, 'segment')} of runs that stay {verb} ({data_size(size)}).")
     ctx.exit(EXIT_KEPT if run is not None and not shortened and len(gone) < len(found) else 0)
 
 
@@ -97,17 +94,20 @@ def _say_why_not(log_dir: Path, run: str, only: set[UUID]) -> None:
         raise click.ClickException(f"'{name}' was logged on another machine: that one can prune it.")
 
 
+def _named(run: Candidate | Shortened) -> str:
+    return f"{clean(run.name or str(run.run_id))}  {run.run_id.hex[-6:]}"
+
+
 def _line(candidate: Candidate, verb: str) -> str:
-    name = f"{clean(candidate.name or str(candidate.run_id))}  {candidate.run_id.hex[-6:]}"
+    name = _named(candidate)
     if candidate.kept:
         return f"{'kept':<8}  {name}: {clean(candidate.kept, 1000)}"
     return f"{verb:<8}  {name}: {count(candidate.records)} records, {data_size(candidate.size)}"
 
 
 def _shortened_line(run: Shortened, verb: str) -> str:
-    name = f"{clean(run.name or str(run.run_id))}  {run.run_id.hex[-6:]}"
     what = plural(run.segments, "segment")
-    return f"{verb:<8}  {name}: {what}, {count(run.records)} records, {data_size(run.size)}"
+    return f"{verb:<8}  {_named(run)}: {what}, {count(run.records)} records, {data_size(run.size)}"
 
 
 def _shortened_as_dict(run: Shortened) -> dict[str, object]:

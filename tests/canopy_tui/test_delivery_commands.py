@@ -27,6 +27,7 @@ from canopy_tui.__main__ import main
 from wal.journal import Journal, Limits, segment_paths
 from wal.settings import Settings
 from wal.shipping import daemon, housekeeping
+from wal.syncer import Syncer
 
 
 def env_of(tmp_path: Path, settings: Settings, **more: str) -> dict[str, str]:
@@ -233,16 +234,21 @@ def test_segments_of_a_run_that_goes_on_are_pruned(tmp_path: Path, keyspace5: Se
     journal.close("done", 0)
 
 
+def pruning_syncer(log_dir: Path, settings: Settings) -> Syncer:
+    """One that prunes what is older than two days, and looks for it at once."""
+    before = housekeeping.PRUNE_FIRST_S
+    housekeeping.PRUNE_FIRST_S = 0.0
+    try:
+        return make_syncer(log_dir, replace(settings, prune_after_days=2.0))
+    finally:
+        housekeeping.PRUNE_FIRST_S = before
+
+
 def test_the_syncer_prunes_segments_of_a_run_that_goes_on(tmp_path: Path, keyspace5: Settings) -> None:
     log_dir = tmp_path / "log"
     journal = live_run(log_dir, keyspace5)
     age(log_dir, 3 * 86_400.0)
-    before = housekeeping.PRUNE_FIRST_S
-    housekeeping.PRUNE_FIRST_S = 0.0
-    try:
-        syncer = make_syncer(log_dir, replace(keyspace5, prune_after_days=2.0))
-    finally:
-        housekeeping.PRUNE_FIRST_S = before
+    syncer = pruning_syncer(log_dir, keyspace5)
     step_until(syncer, lambda _: receipts(journal.directory) == [1, 2, 3])
     syncer.close()
     journal.close("done", 0)
@@ -283,12 +289,7 @@ def test_the_syncer_prunes_by_age_where_the_settings_ask_for_it(tmp_path: Path, 
     age(log_dir, 3 * 86_400.0)
     young = write_segments(log_dir, [20])
     drain(log_dir, keyspace5)
-    before = housekeeping.PRUNE_FIRST_S
-    housekeeping.PRUNE_FIRST_S = 0.0
-    try:
-        syncer = make_syncer(log_dir, replace(keyspace5, prune_after_days=2.0))
-    finally:
-        housekeeping.PRUNE_FIRST_S = before
+    syncer = pruning_syncer(log_dir, keyspace5)
     step_until(syncer, lambda _: not old.exists())
     syncer.close()
     assert young.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,17 @@ async def test_every_screen_says_how_to_leave_it(tmp_path: Path, width: int) -> 
     writer.close()
 
 
-async def test_a_key_can_be_clicked_and_says_what_it_does(tmp_path: Path) -> None:
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[CanopyApp]:
+    """The app over a log of one run."""
     writer = LogWriter(tmp_path / "log")
     writer.start("only")
     writer.log_curves("only", {"loss": falling(30)}, lasting_s=60)
-    app = app_on(writer)
+    yield app_on(writer)
+    writer.close()
+
+
+async def test_a_key_can_be_clicked_and_says_what_it_does(app: CanopyApp) -> None:
     async with app.run_test(size=(120, 20)) as pilot:
         await until(pilot, lambda: app.listed and "Open" in lines_of(app)[-1])
         keys = app.screen.query_one(KeyLine)
@@ -68,21 +75,15 @@ async def test_a_key_can_be_clicked_and_says_what_it_does(tmp_path: Path) -> Non
         await until(pilot, lambda: "esc Back" in lines_of(app)[-1])
         await pilot.click(KeyLine, offset=(lines_of(app)[-1].index("esc"), 0))
         await until(pilot, lambda: "Open" in lines_of(app)[-1])
-    writer.close()
 
 
-async def test_the_keys_are_those_of_what_has_the_focus(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path / "log")
-    writer.start("only")
-    writer.log_curves("only", {"loss": falling(30)}, lasting_s=60)
-    app = app_on(writer)
+async def test_the_keys_are_those_of_what_has_the_focus(app: CanopyApp) -> None:
     async with app.run_test(size=(120, 20)) as pilot:
         await until(pilot, lambda: app.listed and "Open" in lines_of(app)[-1])
         await pilot.press("slash")
         await until(pilot, lambda: "Open" not in lines_of(app)[-1])
         await pilot.press("escape")
         await until(pilot, lambda: "Open" in lines_of(app)[-1])
-    writer.close()
 
 
 def _says_the_way_out(app: CanopyApp) -> bool:

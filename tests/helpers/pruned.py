@@ -85,6 +85,17 @@ def remember(log_dir: Path, directory: Path) -> None:
     state = State(log_dir)
     state.put_destination(PLACE)
     state.put_stream(StreamState(stream_id, run_id, base_us=7, registered=True, announced=RECORDS))
+    put_proven(state, directory)
+    identity, through = whole_through(directory)
+    assert through == PAGED
+    state.put_paging(PagingState(stream_id, 0, 0, 0, identity, PAGED, PAGED))
+    state.commit()
+    state.close()
+
+
+def put_proven(state: State, directory: Path) -> None:
+    """Write down that every segment of a stream is acknowledged, stated and verified."""
+    stream_id = UUID(directory.name)
     for path in segment_paths(directory):
         meta = read_meta(path)
         assert meta is not None
@@ -92,11 +103,6 @@ def remember(log_dir: Path, directory: Path) -> None:
         first, last = meta.first_seq, meta.seal.last_seq
         state.put_segment(SegmentState(stream_id, meta.number, first, last, stated=True))
         state.put_verified(VerifiedSegment(stream_id, meta.number, first, last, time.time_ns()))
-    identity, through = whole_through(directory)
-    assert through == PAGED
-    state.put_paging(PagingState(stream_id, 0, 0, 0, identity, PAGED, PAGED))
-    state.commit()
-    state.close()
 
 
 def copied(template: Path, log_dir: Path) -> Path:

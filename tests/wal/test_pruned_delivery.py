@@ -220,22 +220,19 @@ def test_lost_pages_wait_for_every_row(pruned: tuple[Path, Path], keyspace5: Set
     assert in_file(directory) == recomputed(before, 2 * SEGMENT), "up to there, and nothing of what follows"
 
 
-def delete_row(settings: Settings, directory: Path, seq: int) -> None:
+def key_of(directory: Path, seq: int) -> str:
+    """The primary key of a record, as CQL."""
     run_id, stream_id = ids(directory)
-    query(
-        settings,
-        "DELETE FROM {}.training_metrics WHERE "
-        f"run_id = {run_id} AND stream = {stream_id} AND chunk = {seq >> 10} AND seq = {seq}",
-    )
+    return f"run_id = {run_id} AND stream = {stream_id} AND chunk = {seq >> 10} AND seq = {seq}"
+
+
+def delete_row(settings: Settings, directory: Path, seq: int) -> None:
+    query(settings, f"DELETE FROM {{}}.training_metrics WHERE {key_of(directory, seq)}")
 
 
 def change_row(settings: Settings, directory: Path, seq: int) -> None:
-    run_id, stream_id = ids(directory)
-    query(
-        settings,
-        "UPDATE {}.training_metrics SET values = {{'loss': 9.0}} WHERE "
-        f"run_id = {run_id} AND stream = {stream_id} AND chunk = {seq >> 10} AND seq = {seq}",
-    )
+    change = "UPDATE {}.training_metrics SET values = {{'loss': 9.0}} WHERE "
+    query(settings, change + key_of(directory, seq))
 
 
 def test_what_was_pruned_is_proven_by_its_receipt_and_never_removed(

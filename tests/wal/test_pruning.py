@@ -17,12 +17,13 @@ from uuid import UUID
 
 import pytest
 from helpers.logs import log, make_run, open_journal
+from helpers.pruned import put_proven
 from helpers.trainer import environment
 from helpers.victims import Victims, fork_for_orders
 from helpers.waiting import stream_records, streams_in, wait_until
 
 from wal.catalog import Catalog
-from wal.journal import Journal, read_meta, segment_paths
+from wal.journal import Journal, segment_paths
 from wal.segments.segment import stream_dirs
 from wal.shipping import inbox
 from wal.shipping.cursors import Doubt, PagingState, SegmentState, State, StreamState, VerifiedSegment
@@ -63,13 +64,7 @@ def deliver_all(log_dir: Path, run_id: UUID) -> None:
         if of_run != run_id:
             continue
         state.put_stream(StreamState(stream_id, run_id, 1, registered=True, end_shipped=True, announced=99))
-        for path in segment_paths(directory):
-            meta = read_meta(path)
-            assert meta is not None
-            assert meta.seal is not None
-            first, last = meta.first_seq, meta.seal.last_seq
-            state.put_segment(SegmentState(stream_id, meta.number, first, last, stated=True))
-            state.put_verified(VerifiedSegment(stream_id, meta.number, first, last, time.time_ns()))
+        put_proven(state, directory)
         state.put_paging(PagingState(stream_id, 0, built_seq=RECORDS, built_ns=1, shipped=True))
     state.commit()
     state.close()

@@ -17,6 +17,7 @@ from wal.segments.meta import CorruptSegment, PrunedSegment, RunInfo, Seal, Segm
 from wal.segments.segment import (
     SUMMARY_TYPES,
     check_types,
+    is_segment,
     read_meta,
     read_rows,
     reading_segment,
@@ -43,8 +44,7 @@ def fingerprint(directory: Path) -> Fingerprint:
     """
     with os.scandir(directory) as entries:
         names = {entry.name for entry in entries}
-    segments = sorted(name for name in names if name.endswith(".db") and name[:-3].isdecimal())
-    newest = segments[-NEWEST_SEGMENTS:]
+    newest = sorted(filter(is_segment, names))[-NEWEST_SEGMENTS:]
     files = [name for segment in newest for name in (segment, f"{segment}-wal") if name in names]
     shown: list[tuple[str, int, int]] = []
     for name in files:

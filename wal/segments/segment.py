@@ -100,13 +100,18 @@ def segment_path(stream_dir: Path, number: int) -> Path:
     return stream_dir / f"{number:06d}.db"
 
 
+def is_segment(name: str) -> bool:
+    """Whether a file of a stream's directory is a segment, by its name."""
+    return name.endswith(".db") and name[:-3].isdecimal()
+
+
 def segment_paths(stream_dir: Path) -> list[Path]:
     """Files of a stream's segments, ascending; the last may be one that is not part of it yet."""
     try:
         names = os.listdir(stream_dir)
     except FileNotFoundError:
         return []
-    numbers = sorted(int(name[:-3]) for name in names if name.endswith(".db") and name[:-3].isdecimal())
+    numbers = sorted(int(name[:-3]) for name in names if is_segment(name))
     return [segment_path(stream_dir, number) for number in numbers]
 
 

@@ -22,7 +22,7 @@ from wal import journal
 from wal.paths import make_private_directory
 from wal.segments.liveness import LOCK_NAME, boot_id, start_ticks
 from wal.segments.segment import stream_dirs
-from wal.shipping.cursors import STATE_FILE, Closing, PrunedStream, State
+from wal.shipping.cursors import STATE_FILE, Closing, PrunedStream, State, VerifiedSegment
 from wal.shipping.expecting import UNREADABLE
 
 TRASH = "trash"
@@ -192,10 +192,7 @@ class Pruner:
             for number, first, last in stream.segments:
                 if last < first:
                     continue
-                known = verified.get(number)
-                if known is None or (known.first_seq, known.last_seq) != (first, last):
-                    return False
-                if self._now_ns - known.at_ns > VERIFIED_FOR_S * 1e9:
+                if not is_proof(verified.get(number), first, last, self._now_ns):
                     return False
         return bool(candidate.streams)
 
@@ -243,6 +240,16 @@ class Pruner:
                     directory.rmdir()
             except OSError:  # gone already, or with something new in it
                 continue
+
+
+def is_proof(known: VerifiedSegment | None, first: int, last: int, now_ns: int) -> bool:
+    """Whether ``known`` says that a segment's records ``first`` … ``last`` are in Cassandra, all of them, and
+    is a day old at most."""
+    return (
+        known is not None
+        and (known.first_seq, known.last_seq) == (first, last)
+        and now_ns - known.at_ns <= VERIFIED_FOR_S * 1e9
+    )
 
 
 def plan(

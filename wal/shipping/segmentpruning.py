@@ -24,7 +24,7 @@ from wal.segments.segment import segment_path, stream_dirs
 from wal.shipping.cursors import STATE_FILE, State, VerifiedSegment
 from wal.shipping.expecting import UNREADABLE
 from wal.shipping.loading import CHUNK_RECORDS
-from wal.shipping.pruning import LEAST_AGE_S, TRASH, VERIFIED_FOR_S
+from wal.shipping.pruning import LEAST_AGE_S, TRASH, is_proof
 from wal.shipping.verifying import row_digest
 
 if TYPE_CHECKING:
@@ -129,11 +129,7 @@ class SegmentPruner:
         if segment.stream_id not in self._verified:
             self._verified[segment.stream_id] = self._state.verified(segment.stream_id)
         known = self._verified[segment.stream_id].get(segment.number)
-        return (
-            known is not None
-            and (known.first_seq, known.last_seq) == (segment.first_seq, segment.last_seq)
-            and self._now_ns - known.at_ns <= VERIFIED_FOR_S * 1e9
-        )
+        return is_proof(known, segment.first_seq, segment.last_seq, self._now_ns)
 
     # -- going ---------------------------------------------------------------------------------------
 
