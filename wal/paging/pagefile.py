@@ -29,9 +29,6 @@ so is the one page on top of a metric that has fewer levels."""
 BUSY_SECONDS = 5.0
 """Readers hold their short transactions for milliseconds; a backup tool may take longer."""
 
-KEYS_AT_A_TIME = 400
-"""Below the number of values that the oldest SQLite in use takes in one statement (999)."""
-
 LEAVE_MS = 50
 """How long the end of a file waits for readers: whoever looks on is in nobody's way."""
 
@@ -229,16 +226,10 @@ class PageFile:
 
     def read(self, level: int, keys: Sequence[tuple[int, int]]) -> Sequence[Body]:
         """(metric, page number, bytes) of those of the pages (metric, page number) that exist."""
-        found: list[Body] = []
-        for start in range(0, len(keys), KEYS_AT_A_TIME):
-            some = keys[start : start + KEYS_AT_A_TIME]
-            marks = ", ".join(["(?, ?)"] * len(some))
-            found += self._connection.execute(
-                "SELECT metric, number, body FROM page"
-                f" WHERE level = ? AND (metric, number) IN (VALUES {marks})",
-                (level, *(part for key in some for part in key)),
-            ).fetchall()
-        return found
+        # One look-up each: SQLite answers ``(metric, number) IN (...)`` by reading every page of the metrics.
+        sql = "SELECT metric, number, body FROM page WHERE metric = ? AND level = ? AND number = ?"
+        execute = self._connection.execute
+        return [row for metric, number in keys for row in execute(sql, (metric, level, number))]
 
     def read_all(self, level: int, metric: int) -> Sequence[Body]:
         """Every page of a level of a metric."""

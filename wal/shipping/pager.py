@@ -14,6 +14,7 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from uuid import UUID
 
@@ -290,7 +291,7 @@ class Pager:
         opened.builder.add(points_of(journal.Rows(rows.keysets, found), file.metric_id))
         file.commit()
         if found:
-            mean_bytes = sum(len(row[5]) for row in found) // len(found)
+            mean_bytes = sum(map(len, map(itemgetter(5), found))) // len(found)
             opened.slice_records = max(1, min(SLICE_RECORDS, SLICE_BYTES // max(mean_bytes, 1)))
 
     def _read(
