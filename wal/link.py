@@ -175,6 +175,12 @@ class Link:
             self._make()
         return self.store
 
+    @property
+    def ready(self) -> CassandraStore | None:
+        """The store while it may be used and the caller has taken notice of it; connects nothing."""
+        resting = self.fresh or self._monotonic() < self.paused_until
+        return None if resting else self.store
+
     def _retarget(self, target: Target) -> None:
         if target == self.target:
             return

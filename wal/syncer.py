@@ -141,7 +141,7 @@ class Syncer:
         store = self.link.tick()
         if store is not None:
             self._use(store)
-        self.pager.work()  # while the node is busy with what was just sent
+        self.pager.work(self._keep_node_busy)
         now = self._monotonic()
         if self._outcome is None or self.shipper.idle or now >= self._count_at:
             self._count_at = now + COUNT_S
@@ -228,9 +228,15 @@ class Syncer:
         self._doubtful_first = not self._doubtful_first
         if self._doubtful_first:
             self._loader.fill_doubtful(store, rows)
-        self._loader.fill_backlog(store, rows)
-        self.pages.fill(store, rows, base, coarse=False)
+        if self._loader.fill_backlog(store, rows):
+            self.pages.fill(store, rows, base, coarse=False)
         self._loader.fill_doubtful(store, rows)
+
+    def _keep_node_busy(self) -> None:
+        """Send what is ready: a slice of pages takes longer than the node needs for what is in flight."""
+        store = self.link.ready
+        if store is not None:
+            self.shipper.pump(store)
 
     def _connected(self, store: CassandraStore) -> None:
         """A new connection: is it the Cassandra that the cursors speak of?"""

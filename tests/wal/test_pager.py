@@ -19,6 +19,7 @@ from helpers.waiting import wait_until
 from wal.journal import Journal
 from wal.link import Target
 from wal.paging.pagefile import PAGES_FILE, PageFile, PageState, delete_pages, read_state
+from wal.paging.pages import Page
 from wal.settings import Settings
 from wal.shipping.cursors import PagingState, State
 from wal.syncer import Syncer
@@ -181,6 +182,23 @@ def test_the_comparison_sees_a_changed_bit_and_a_missing_page(tmp_path: Path) ->
     assert found | {key: (newest - 1, body)} != expected
     del found[key]
     assert found != expected
+
+
+@pytest.mark.parametrize("pages", [64, 4_096])
+def test_looking_a_page_up_costs_the_same_in_a_long_run(tmp_path: Path, pages: int) -> None:
+    """Counted in steps of SQLite's machine: a slice looks up a handful of pages, however many there are."""
+    file = PageFile(tmp_path)
+    file.begin(pages, 0)
+    metric = file.metric_id("loss")
+    file.write([Page(metric, 1, number, number + 1, b"body") for number in range(pages)])
+    file.commit()
+    steps: list[int] = []
+    file._connection.set_progress_handler(lambda: steps.append(1), 1)
+    found = file.read(1, [(metric, number) for number in (3, pages - 1, pages)])
+    file._connection.set_progress_handler(None, 0)
+    assert found == [(metric, 3, b"body"), (metric, pages - 1, b"body")]
+    assert 0 < len(steps) < 100
+    file.close()
 
 
 # -- what is there already ---------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from wal.cassandra.store import Batch, CassandraStore
 from wal.journal import Journal
 from wal.paging.pagefile import delete_pages, read_state
 from wal.settings import Settings
+from wal.shipping import pager
 from wal.shipping.doubts import QUIET_S
 from wal.syncer import Syncer
 
@@ -180,6 +181,26 @@ def test_the_whole_curve_goes_first_and_the_fine_pages_last(tmp_path: Path, keys
     assert fine[0] > records[-1]
     directory = tmp_path / str(run_id) / str(stream_id)
     assert shipped(keyspace5, stream_id) == recomputed(directory)
+
+
+def test_topmost_pages_that_each_slice_writes_are_not_sent_for_each(
+    tmp_path: Path, keyspace5: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that stands still, once while they are built and once when they are done."""
+    monkeypatch.setattr(pager, "WORK_S", 0.0)  # one slice a step
+    run_id, stream_id = write_run(tmp_path, ({"x": float(n)} for n in range(64_000)))
+    still = time.monotonic()
+    syncer = make_syncer(tmp_path, keyspace5, monotonic=lambda: still)
+    sent = sent_by(syncer, keyspace5)
+    slices: list[int] = []
+    built, syncer.pager._on_built = syncer.pager._on_built, lambda paging: (slices.append(1), built(paging))
+    while syncer.pager.busy or not slices:
+        syncer.step()
+    assert len(slices) >= 8
+    directory = tmp_path / str(run_id) / str(stream_id)
+    step_until(syncer, lambda _: shipped(keyspace5, stream_id) == recomputed(directory))
+    syncer.close()
+    assert 1 <= sent.count(("pages", 3)) <= 2
 
 
 # -- doubts --------------------------------------------------------------------------------------------

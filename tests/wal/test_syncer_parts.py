@@ -376,6 +376,26 @@ def test_what_a_lost_node_acknowledged_of_a_parcel_goes_once_more(tmp_path: Path
     assert whole == [parcel]
 
 
+def test_what_was_answered_leaves_the_window_at_once_and_is_collected_once(tmp_path: Path) -> None:
+    """Between two halves of a slice of pages the node gets what is ready; its replies wait for their turn."""
+    shipper, node = Shipper(Monotonic()), Answering()
+    stream = Stream(uuid4(), uuid4(), tmp_path, StreamState(uuid4(), uuid4()))
+    parcel = RecordParcel(stream, Segment(tmp_path / "000001.db", 1), 1, 600, live=False)
+    names = [str(number) for number in range(WINDOW_MIN + 2)]
+    shipper.put(parcel, names)  # type: ignore[arg-type]
+    shipper.pump(node)  # type: ignore[arg-type]
+    assert [batch for batch, _ in node.asked] == names[:WINDOW_MIN]
+    node.acknowledge("0", "1")
+    shipper.pump(node)  # type: ignore[arg-type]
+    assert [batch for batch, _ in node.asked] == names[2:]
+    node.acknowledge(*names[2:])
+    shipper.pump(node)  # type: ignore[arg-type]
+    assert not shipper.idle, "nothing is in flight, and six replies are to be collected"
+    assert [reply.sending.batch for reply in shipper.collect()] == names
+    assert shipper.idle
+    assert shipper.collect() == []
+
+
 # What a server and the driver say of a moment, not of a batch.
 MOMENTARY = (
     cassandra.OperationTimedOut(),

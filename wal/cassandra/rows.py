@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from wal.cassandra.tables import BODY_PIECE_BYTES, CHUNK_BITS
@@ -33,13 +34,18 @@ _INT_MAX = (1 << 31) - 1
 _ROW_OVERHEAD_BYTES = 64
 """Of a row in a batch beside its values: query id, counts and lengths."""
 
+_FIXED_BYTES = _ROW_OVERHEAD_BYTES + 69
+"""The same with the values that each record has: two ids, chunk, seq, kind, step, ts and the timestamp."""
+
+_LOG, _TOPOLOGY_KIND = int(Kind.LOG), int(Kind.TOPOLOGY)  # an enumeration is slow to compare with
+
 WITH_EPOCH, WITH_VALUES, WITH_TEXTS = 1, 2, 4
 """Which of the optional columns a row has: what is absent is not named in the statement, so never null."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackedRow:
-    """One INSERT: its statement (without the keyspace's name) and its serialised values."""
+class PackedRow(NamedTuple):
+    """One INSERT: its statement (without the keyspace's name) and its serialised values. A tuple, as one is
+    made for every record."""
 
     seq: int
     statement: str
@@ -103,13 +109,21 @@ class _MapCodec:
         for key in keys:
             self._arguments += (key, None)
         self.size = self._doubles.size  # of the packed body
+        self.packed_size = self._map.size
         self.epoch_at = names.index("epoch") if "epoch" in names else None
 
-    def pack(self, body: bytes) -> tuple[bytes, tuple[float, ...]]:
-        values = self._doubles.unpack_from(body)
+    def pack(self, body: bytes) -> bytes:
         arguments = self._arguments.copy()
-        arguments[2::2] = values
-        return self._map.pack(*arguments), values
+        arguments[2::2] = self._doubles.unpack_from(body)
+        return self._map.pack(*arguments)
+
+    def epoch(self, body: bytes) -> bytes | None:
+        """The value named "epoch" as the column of that name has it; None where it is no whole number."""
+        if self.epoch_at is None:
+            return None
+        epoch = self._doubles.unpack_from(body)[self.epoch_at]
+        whole = -_INT_MAX <= epoch <= _INT_MAX and epoch == int(epoch)  # False for NaN and ±Inf
+        return _INT.pack(int(epoch)) if whole else None
 
 
 class RecordPacker:
@@ -130,25 +144,24 @@ class RecordPacker:
         """Batches of the rows (in seq order), each of one partition and within both limits but for a single
         row that exceeds ``max_bytes`` alone. Raises :class:`wal.record.CorruptRecord`."""
         pending: list[PackedRow] = []
-        size = 0
+        size, chunk = 0, -1
         for row in rows:
             packed = self._pack(row)
-            if row[1] == Kind.TOPOLOGY:
+            if row[1] == _TOPOLOGY_KIND:
                 for body in self._topology(row):  # ahead of the record: who sees the record finds its body
-                    yield self._batch([body], 0)
+                    yield self._batch([body], 0, body.size)
             full = len(pending) >= max_rows or size + packed.size > max_bytes
-            if pending and (full or pending[0].seq >> CHUNK_BITS != packed.seq >> CHUNK_BITS):
-                yield self._batch(pending, len(pending))
+            if pending and (full or chunk != self._chunk):
+                yield self._batch(pending, len(pending), size)
                 pending, size = [], 0
+            chunk = self._chunk
             pending.append(packed)
             size += packed.size
         if pending:
-            yield self._batch(pending, len(pending))
+            yield self._batch(pending, len(pending), size)
 
-    def _batch(self, rows: list[PackedRow], count: int) -> Batch:
-        size = sum(row.size for row in rows)
-        first, last = rows[0].seq, rows[-1].seq
-        return Batch(self._run_id, self._stream_id, first, last, count, size, tuple(rows))
+    def _batch(self, rows: list[PackedRow], count: int, size: int) -> Batch:
+        return Batch(self._run_id, self._stream_id, rows[0].seq, rows[-1].seq, count, size, tuple(rows))
 
     def _pack(self, row: Row) -> PackedRow:
         seq, kind, keyset, step, ts, body = row
@@ -156,37 +169,40 @@ class RecordPacker:
         if chunk != self._chunk:
             self._chunk = chunk
             self._partition = (*self._ids, _INT.pack(chunk))
-        values = [*self._partition, _LONG.pack(seq), _BYTE.pack(kind), _LONG.pack(step), _LONG.pack(ts)]
-        variant = self._optional(seq, kind, keyset, body, values)
-        values.append(_LONG.pack(self._base_us + seq))
-        size = _ROW_OVERHEAD_BYTES + sum(map(len, values))
-        return PackedRow(seq, _METRICS[variant], values, size)
+        long = _LONG.pack
+        start = [*self._partition, long(seq), _BYTE.pack(kind), long(step), long(ts)]
+        stamp = long(self._base_us + seq)
+        codec = self._codecs.get(keyset)
+        if codec is not None and len(body) == codec.size and codec.epoch_at is None and kind == _LOG:
+            start += (codec.pack(body), stamp)  # numbers alone: nearly every record
+            return PackedRow(seq, _METRICS[WITH_VALUES], start, _FIXED_BYTES + codec.packed_size)
+        optional, variant = self._optional(seq, kind, keyset, body)
+        size = _FIXED_BYTES + sum(map(len, optional))
+        return PackedRow(seq, _METRICS[variant], [*start, *optional, stamp], size)
 
-    def _optional(self, seq: int, kind: int, keyset: int, body: bytes, values: list[bytes]) -> int:
-        """Append epoch, values and texts as far as the record has them; returns which."""
-        if kind == Kind.TOPOLOGY:
+    def _optional(self, seq: int, kind: int, keyset: int, body: bytes) -> tuple[list[bytes], int]:
+        """Epoch, values and texts as far as the record has them, and which they are."""
+        if kind == _TOPOLOGY_KIND:
             if len(body) < DIGEST_BYTES:
                 raise CorruptRecord(f"record {seq}: a topology of {len(body)} bytes")
-            values.append(pack_text_map({"topology": body[:DIGEST_BYTES].hex()}))
-            return WITH_TEXTS
+            return [pack_text_map({"topology": body[:DIGEST_BYTES].hex()})], WITH_TEXTS
+        found: list[bytes] = []
+        variant = used = 0
         codec = self._codec(seq, keyset)
-        variant = 0
         if codec is not None:
-            if len(body) < codec.size:
+            used = codec.size
+            if len(body) < used:
                 raise CorruptRecord(f"record {seq}: {len(body)} bytes cannot hold its values")
-            packed, doubles = codec.pack(body)
-            if codec.epoch_at is not None:
-                epoch = doubles[codec.epoch_at]
-                if -_INT_MAX <= epoch <= _INT_MAX and epoch == int(epoch):  # False for NaN and ±Inf
-                    values.append(_INT.pack(int(epoch)))
-                    variant |= WITH_EPOCH
-            values.append(packed)
+            epoch = codec.epoch(body)
+            if epoch is not None:
+                found.append(epoch)
+                variant |= WITH_EPOCH
+            found.append(codec.pack(body))
             variant |= WITH_VALUES
-        if len(body) > (codec.size if codec is not None else 0):
-            texts = unpack_body(seq, self._keysets.get(keyset, ()), body)[1]
-            values.append(pack_text_map(texts))
+        if len(body) > used:
+            found.append(pack_text_map(unpack_body(seq, self._keysets.get(keyset, ()), body)[1]))
             variant |= WITH_TEXTS
-        return variant
+        return found, variant
 
     def _codec(self, seq: int, keyset: int) -> _MapCodec | None:
         codec = self._codecs.get(keyset)

@@ -93,10 +93,13 @@ class CassandraStore(Reader, CatalogueWriter):
     def _statement(self, batch: Batch) -> BatchStatement:
         """The driver's form of a batch: bound statements whose values are serialised already."""
         statement = BatchStatement(BatchType.UNLOGGED)
+        cql, bound = "", None
         for row in batch.rows:
-            bound = BoundStatement(self.session.prepare(row.statement.format(self.keyspace)))
+            if bound is None or row.statement != cql:
+                cql = row.statement
+                bound = BoundStatement(self.session.prepare(cql.format(self.keyspace)))
             bound.values = row.values
-            statement.add(bound)
+            statement.add(bound)  # which keeps the values, and the first one's routing key
         return statement
 
 

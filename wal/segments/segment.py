@@ -228,7 +228,8 @@ def read_rows(path: Path, after_seq: int = 0, limit: int | None = None, *, rare:
 def check_types(path: Path, rows: Iterable[tuple[object, ...]], types: tuple[type, ...]) -> None:
     """Raises CorruptSegment unless each row holds these: SQLite checks it when a row is written, by whatever
     the table said then."""
-    if any(set(map(type, column)) != {kind} for column, kind in zip(zip(*rows), types)):
+    columns = zip(*rows, strict=True)  # none where there is no row
+    if any(set(map(type, column)) != {kind} for column, kind in zip(columns, types, strict=False)):
         raise CorruptSegment(f"{path} holds a row that Canopy does not write")
 
 

@@ -72,13 +72,17 @@ class Loader:
                 break
             self._load_again(store, batch_rows, *taken)
 
-    def fill_backlog(self, store: CassandraStore, batch_rows: int) -> None:
-        """The same for the backlog."""
-        while self._shipper.room > 0:
-            taken = self._backlog.next_old(self._shipper.room * batch_rows)
+    def fill_backlog(self, store: CassandraStore, batch_rows: int) -> bool:
+        """The same for the backlog, sending as it goes: the node need not wait until all of it is read. True
+        when nothing is left to be read."""
+        batches = self._shipper.room
+        while batches > 0:
+            taken = self._backlog.next_old(batches * batch_rows)
             if taken is None:
-                break
-            self._load(store, batch_rows, *taken, live=False)
+                return True
+            batches -= self._load(store, batch_rows, *taken, live=False)
+            self._shipper.pump(store)
+        return False
 
     def _is_open(self, stream_id: UUID, number: int) -> bool:
         stream = self._backlog.streams.get(stream_id)
@@ -103,8 +107,9 @@ class Loader:
         *,
         live: bool,
         again: Again | None = None,
-    ) -> None:
-        """Read the beginning of a range and queue its batches; the rest of it goes back to its lane."""
+    ) -> int:
+        """Read the beginning of a range and queue its batches; the rest of it goes back to its lane. Returns
+        how many batches that were."""
 
         def give_back(low: int, high: int) -> None:
             if again is not None:
@@ -121,15 +126,16 @@ class Loader:
             give_back(first, end)
             raise
         rows = self._read(stream, segment, first, end)
-        missing = first
+        missing, queued = first, 0
         for low, part in _runs(rows):
             parcel = RecordParcel(stream, segment, low, low + len(part.rows) - 1, again, live=live)
-            self._queue(store, parcel, base, part, batch_rows)
+            queued += self._queue(store, parcel, base, part, batch_rows)
             if low > missing:
                 self._give_up(stream, segment, again, missing, low - 1)
             missing = parcel.last_seq + 1
         if missing <= end:
             self._give_up(stream, segment, again, missing, end)
+        return queued
 
     def _read(self, stream: Stream, segment: Segment, first: int, end: int) -> journal.Rows:
         """The rows of a range, as far as they can be read. What cannot is named in ``stream.problems``."""
@@ -144,7 +150,7 @@ class Loader:
 
     def _queue(
         self, store: CassandraStore, parcel: RecordParcel, base: int, rows: journal.Rows, batch_rows: int
-    ) -> None:
+    ) -> int:
         run_id, stream_id = parcel.stream.run_id, parcel.stream.stream_id
         try:
             batches = list(store.record_batches(run_id, stream_id, base, rows, batch_rows, BATCH_BYTES))
@@ -159,6 +165,7 @@ class Loader:
         self._shipper.put(parcel, batches)
         if not batches:
             self._acknowledge(parcel)
+        return len(batches)
 
     def _give_up(self, stream: Stream, segment: Segment, again: Again | None, first: int, last: int) -> None:
         """Records that are not there or cannot be read: looked for again later, the others go on."""

@@ -17,6 +17,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -38,8 +39,13 @@ log = logging.getLogger("wal.syncer")
 SETTLE_S = 5.0
 """How often it is looked at what has become certain."""
 
-PAGES_PER_READ = 64
-"""About 300 KB, ten batches: this bounds the syncer's memory."""
+COARSE_EVERY_S = 0.5
+"""How often the coarse pages of a stream are begun anew while its pages are being built: each slice writes
+the topmost ones again."""
+
+PAGES_PER_READ = 256
+"""About 1.2 MB, forty batches: this bounds the syncer's memory. A few slices' pages, so that those of one
+partition fill their batches."""
 
 
 Base = Callable[["CassandraStore", Stream], int]
@@ -112,11 +118,13 @@ class PageParcel(Parcel):
 
 @dataclass(slots=True, eq=False)
 class _Shipping:
-    """Both lanes of a stream, the fine one first. ``told`` is the claim that was announced."""
+    """Both lanes of a stream, the fine one first. ``told`` is the claim that was announced; the coarse lane
+    does not begin anew before ``coarse_at`` (monotonic s) while pages are being built."""
 
     paging: Paging
     lanes: tuple[_Lane, _Lane]
     told: Claim | None = None
+    coarse_at: float = 0.0
 
     @property
     def stream(self) -> Stream:
@@ -162,11 +170,21 @@ class PageLanes:
         if shipping is None:
             shipping = self._shippings[stream.stream_id] = self._restored(paging)
         for lane in shipping.lanes:
-            if paging.paged_seq > lane.read_seq:
+            if paging.paged_seq > lane.read_seq and self._is_due(shipping, lane):
                 self._unread[lane.coarse][stream.stream_id] = None
             if paging.paged_seq > lane.acked:
                 self._unacked.add((stream.stream_id, lane.coarse))
         self._note(shipping)
+
+    def _is_due(self, shipping: _Shipping, lane: _Lane) -> bool:
+        """Whether a lane is to be read on: a stream whose pages are still being built comes again."""
+        if not lane.coarse or not shipping.paging.behind:
+            return True
+        now = self._monotonic()
+        if now < shipping.coarse_at:
+            return False
+        shipping.coarse_at = now + COARSE_EVERY_S
+        return True
 
     def _note(self, shipping: _Shipping) -> None:
         """Keep up to date of which streams something is left to ship or to say: that is asked often."""
@@ -255,7 +273,8 @@ class PageLanes:
             if not parcel.whole:
                 unread[stream_id] = None  # the others have their turn
             ids = shipping.stream.run_id, stream_id
-            batches = list(store.page_batches(*ids, base_us, pages.pages, batch_rows, BATCH_BYTES))
+            by_partition = sorted(pages.pages, key=attrgetter("metric_id", "level", "number"))
+            batches = list(store.page_batches(*ids, base_us, by_partition, batch_rows, BATCH_BYTES))
             self._shipper.put(parcel, batches)
             if not batches:
                 self.acknowledge(parcel)

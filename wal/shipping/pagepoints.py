@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 NS_PER_US = 1_000
 
+_LOG = int(Kind.LOG)  # an enumeration is slow to compare with
+
 _NO_INTEGERS, _NO_FLOATS = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64)
 
 
 def log_rows(rows: Iterable[Row]) -> list[Row]:
     """The rows of plain log calls: only those are points."""
-    return [row for row in rows if row[1] == Kind.LOG]
+    return [row for row in rows if row[1] == _LOG]
 
 
 def first_steps(rows: Iterable[Row]) -> list[int]:

@@ -207,8 +207,9 @@ class Pager:
 
     # -- building ------------------------------------------------------------------------------------
 
-    def work(self) -> None:
-        """Build for a short while, one slice at least when there is anything to build."""
+    def work(self, between: Callable[[], None] = lambda: None) -> None:
+        """Build for a short while, one slice at least when there is anything to build. ``between`` is called
+        between the parts of a slice; it must not ask for pages."""
         deadline = self._monotonic() + WORK_S
         while self._queue:
             _, _, stream_id = heapq.heappop(self._queue)
@@ -216,15 +217,15 @@ class Pager:
             paging = self._pagings.get(stream_id)
             if paging is None:
                 continue
-            self._try_slice(paging)
+            self._try_slice(paging, between)
             self._queue_up(paging)
             if self._monotonic() >= deadline:
                 return
 
-    def _try_slice(self, paging: Paging) -> None:
+    def _try_slice(self, paging: Paging, between: Callable[[], None]) -> None:
         stream_id, directory = paging.stream.stream_id, paging.stream.directory
         try:
-            self._slice(paging)
+            self._slice(paging, between)
         except SourceError as error:
             paging.problem = f"the pages of {directory} wait for records that were pruned: {error}"
             log.warning("%s", paging.problem)
@@ -239,12 +240,12 @@ class Pager:
             log.warning("The pages of %s are damaged (%s): they are built anew", directory, error)
             self._start_over(paging)
 
-    def _slice(self, paging: Paging) -> None:
+    def _slice(self, paging: Paging, between: Callable[[], None]) -> None:
         """One slice, and what is left to do at the end of all."""
         opened = self._opened(paging)
         file = opened.file
         if paging.behind:
-            self._take(paging, opened)
+            self._take(paging, opened, between)
             paging.paged_seq = file.paged_seq
         paging.holes = tuple(file.holes)
         if paging.stream.ended and not paging.behind:
@@ -272,13 +273,14 @@ class Pager:
             self._close(next(iter(self._open)))
         return opened
 
-    def _take(self, paging: Paging, opened: _Open) -> None:
+    def _take(self, paging: Paging, opened: _Open, between: Callable[[], None]) -> None:
         """Take the next records into the pages; what of them is not there, or not readable, is a hole."""
         file, after = opened.file, opened.file.paged_seq
         segment, end = _place_of(paging.stream, after + 1)
         first = max(after + 1, segment.first_seq)
         last = min(end, paging.target, first + (opened.slice_records or _records_at_once(segment)) - 1)
         rows, problem, last = self._read(paging.stream, segment, first, last)
+        between()
         found = [row for row in rows.rows if row[0] <= last]
         # Behind a damage the rest is tried by itself: it may lie on another page of the file.
         through = found[-1][0] if found and (problem or len(found) == last - first + 1) else last
@@ -289,7 +291,9 @@ class Pager:
         if opened.builder is None:
             opened.builder = Builder(file, shift)
         opened.builder.add(points_of(journal.Rows(rows.keysets, found), file.metric_id))
+        between()
         file.commit()
+        between()
         if found:
             mean_bytes = sum(map(len, map(itemgetter(5), found))) // len(found)
             opened.slice_records = max(1, min(SLICE_RECORDS, SLICE_BYTES // max(mean_bytes, 1)))

@@ -128,12 +128,13 @@ class Shipper:
         self.in_flight: set[Sending] = set()
         self._replies: SimpleQueue[Reply | None] = SimpleQueue()
         self._arrived: list[Reply | None] = []
+        self._uncollected: list[Reply] = []
         self._epoch = 0
 
     @property
     def idle(self) -> bool:
-        """Nothing in flight and nothing ready."""
-        return not self.in_flight and not self.lanes
+        """Nothing in flight, nothing ready and no reply that is not collected."""
+        return not self.in_flight and not self.lanes and not self._uncollected
 
     @property
     def room(self) -> int:
@@ -151,7 +152,8 @@ class Shipper:
         self.lanes.put([Sending(parcel, batch) for batch in batches])
 
     def pump(self, store: CassandraStore) -> None:
-        """Send as much as the window allows, live first."""
+        """Send as much as the window allows, live first: what was answered meanwhile has left it."""
+        self._take_in()
         while self.lanes and len(self.in_flight) < self.window.size:
             sending = self.lanes.pop()
             self.in_flight.add(sending)
@@ -169,17 +171,21 @@ class Shipper:
 
         return done
 
-    def collect(self) -> list[Reply]:
-        """The replies that arrived, without waiting."""
-        found: list[Reply] = []
+    def _take_in(self) -> None:
+        """Take the replies that arrived out of the window; they stay to be collected."""
         while not self._replies.empty():
             self._arrived.append(self._replies.get())
         for reply in self._arrived:
             # A reply to a connection that was given up: its sending was queued again.
             if reply is not None and reply.epoch == self._epoch and reply.sending in self.in_flight:
                 self.in_flight.discard(reply.sending)
-                found.append(reply)
+                self._uncollected.append(reply)
         self._arrived.clear()
+
+    def collect(self) -> list[Reply]:
+        """The replies that arrived, without waiting."""
+        self._take_in()
+        found, self._uncollected = self._uncollected, []
         return found
 
     def recall(self) -> None:
@@ -199,7 +205,7 @@ class Shipper:
 
     def wait(self, seconds: float) -> None:
         """Sleep until a reply arrives, :meth:`wake` is called or the time is over."""
-        if seconds <= 0 or self._arrived:
+        if seconds <= 0 or self._arrived or self._uncollected:
             return
         try:
             self._arrived.append(self._replies.get(timeout=seconds))
@@ -232,4 +238,5 @@ class Shipper:
         """Forget everything: it will be read again."""
         self._epoch += 1
         self.in_flight.clear()
+        self._uncollected.clear()
         self.lanes = Lanes()
