@@ -352,7 +352,7 @@ async def test_growth_paints_the_screen_in_parts(
     app = app_on(writer, open_run=run_id)
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: charts_on(app) == CHARTS)
-        await pilot.pause()
+        await settled(pilot)
         monkeypatch.setattr(Compositor, "render_full_update", counting)
         before = app.store_status.unshipped
         writer.log(NAME, {"val/loss": 0.3}, 1500)

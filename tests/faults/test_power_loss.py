@@ -32,6 +32,7 @@ from wal.segments.liveness import LOCK_NAME, durable_seq
 from wal.segments.meta import Limits
 from wal.segments.writing import FIRST_TO_LOOK_FOR_SHARERS
 from wal.settings import Settings
+from wal.shipping import saving
 from wal.shipping.cursors import STATE_FILE, State
 from wal.training.current import start_run
 from wal.training.starting import Wishes
@@ -222,6 +223,7 @@ def shipped(
         return recorder.connect(path) if Path(path).name == STATE_FILE else ordinary(path, **how)  # type: ignore[call-overload]
 
     monkeypatch.setattr(sqlite3, "connect", connect)
+    monkeypatch.setattr(saving, "SAVE_S", 0.0)  # all of it is shipped within two of them
     with recorder.watching(), Direct(cassandra5.endpoint) as direct:
         syncer = make_syncer(log_dir, replace(keyspace5, batch_size=20))
         commit = syncer.state.commit
