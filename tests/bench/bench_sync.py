@@ -33,7 +33,11 @@ from wal.settings import Settings
 from wal.shipping.sending import WINDOW_MAX
 from wal.syncer import Syncer
 
-ROUNDS = 5
+ROUNDS = 6
+WARMING_ROUNDS = 2
+SETTLE_S = 1.0
+"""For the node to digest the round before."""
+
 BACKLOG_RECORDS = 60_000
 METRICS = 8
 OLD_RECORDS = 1_000_000
@@ -116,19 +120,24 @@ def ship(log_dir: Path, settings: Settings) -> float:
 
 
 def throughput(settings: Settings) -> list[dict[str, object]]:
-    """Both sides in turn, :data:`ROUNDS` times, each round with new ids."""
+    """Both sides in turn, :data:`ROUNDS` times, each round with new ids. Either goes first every other time:
+    the node is still flushing and compacting what the first one wrote while the second one writes."""
     session = connect(target_of(settings)).session
     bare: list[float] = []
     shipped: list[float] = []
-    for number in range(ROUNDS + 1):
+    for number in range(-WARMING_ROUNDS, ROUNDS):
         with tempfile.TemporaryDirectory() as place:
             log_dir = Path(place)
             run_id, stream_id = write_backlog(log_dir, BACKLOG_RECORDS)
             rows = rows_in_memory(log_dir / str(run_id) / str(stream_id))
-            pair = (bare_loop(session, settings.keyspace, rows), ship(log_dir, settings))
-            if number:  # the first round warms both sides and the node
-                bare.append(BACKLOG_RECORDS / pair[0])
-                shipped.append(BACKLOG_RECORDS / pair[1])
+            time.sleep(SETTLE_S)
+            if number % 2:
+                seconds, bare_seconds = ship(log_dir, settings), bare_loop(session, settings.keyspace, rows)
+            else:
+                bare_seconds, seconds = bare_loop(session, settings.keyspace, rows), ship(log_dir, settings)
+            if number >= 0:
+                bare.append(BACKLOG_RECORDS / bare_seconds)
+                shipped.append(BACKLOG_RECORDS / seconds)
     session.close()
     ratio = statistics.median(ours / theirs for ours, theirs in zip(shipped, bare, strict=True))
     rate = statistics.median(shipped)
