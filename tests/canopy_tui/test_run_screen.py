@@ -353,6 +353,9 @@ async def test_growth_paints_the_screen_in_parts(
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: charts_on(app) == CHARTS)
         await settled(pilot)
+        writer.log(NAME, {"val/loss": 0.4}, 1400)  # what is left of the first paint goes with this one
+        await until(pilot, lambda: "1,400" in head_of(app))
+        await settled(pilot)
         monkeypatch.setattr(Compositor, "render_full_update", counting)
         before = app.store_status.unshipped
         writer.log(NAME, {"val/loss": 0.3}, 1500)
