@@ -171,8 +171,10 @@ def test_a_record_that_the_server_refuses_is_set_aside(tmp_path: Path, keyspace5
     syncer = make_syncer(tmp_path, keyspace5)
     outcome = step_until(syncer, lambda outcome: outcome.drained)
     assert outcome.rejected == 1
-    ((seq, reason),) = ((row["seq"], row["reason"]) for row in syncer.state._db.table("rejected").rows)
-    syncer.close()
+    syncer.close()  # state.db is committed four times a second, and here
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        ((seq, reason),) = db.execute("SELECT seq, reason FROM rejected").fetchall()
+    db.close()
     assert seq == 151
     assert reason
     assert sorted(key[2] for key in in_cassandra(keyspace5).content) == [
