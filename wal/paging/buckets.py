@@ -356,8 +356,10 @@ def _pair(older: Buckets, newer: Buckets) -> Buckets:
     return Buckets(**made)
 
 
-def extended(older: Buckets, batch: Batch, exponent: int) -> Buckets:
-    """``older`` with more points, all of later seqs than its own: what all points at once would give."""
-    number = batch.step >> np.int64(FAN_OUT_BITS * exponent)
-    found = by_number(batch, number)
-    return _with_sums(combined(older, found), batch, number, older) if len(older) else found
+def extended(older: Buckets, newer: Buckets, batch: Batch, exponent: int) -> Buckets:
+    """``older`` with the points of ``batch``, all of later seqs than its own, whose buckets are ``newer``:
+    what all points at once would give."""
+    found = combined(older, newer)
+    if len(found) == len(older) + len(newer):
+        return found  # no bucket has points of both
+    return _with_sums(found, batch, batch.step >> np.int64(FAN_OUT_BITS * exponent), older)

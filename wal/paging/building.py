@@ -76,8 +76,7 @@ class Builder:
         level = BASE_LEVEL
         exponent = self.shift + level
         fresh = from_points(batch, exponent)
-        older = self._touched(level, fresh, exponent)
-        changed = extended(older, batch, exponent) if len(older) else fresh
+        changed = extended(self._touched(level, fresh, exponent), fresh, batch, exponent)
         while True:
             written += self._write(changed, exponent, level)
             exponent += 1

@@ -34,6 +34,8 @@ _HEADER = np.dtype(
      ("seq", "<i8")]
 )  # fmt: skip
 _WIDTHS = ("count_width", "bad_width", "step_width", "us_width", "seq_width")
+_WIDTH_BYTES = np.array([0, 1, 2, 4, 8], dtype=np.uint8)
+_IS_WIDTH = np.isin(np.arange(256), _WIDTH_BYTES)
 _PLACES = ("first", "last", "min", "max")
 _BAD = ("n_nan", "n_pinf", "n_ninf")
 
@@ -123,7 +125,7 @@ def _offsets(
 def _width(largest: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Bytes that hold the number: 0, 1, 2, 4 or 8."""
     limits = np.array([0, 0xFF, 0xFFFF, 0xFFFF_FFFF], dtype=np.uint64)
-    return np.array([0, 1, 2, 4, 8], dtype=np.uint8)[np.searchsorted(limits, largest, side="left")]
+    return _WIDTH_BYTES[np.searchsorted(limits, largest, side="left")]
 
 
 def _row(single: int, widths: Sequence[int]) -> np.dtype[np.void]:
@@ -229,7 +231,7 @@ def _check_heads(head: NDArray[np.void], exponent: int) -> None:
         )
     sound = (head["version"] == VERSION) & (head["exponent"] == exponent) & (head["single"] <= 1)
     for name in _WIDTHS:
-        sound &= np.isin(head[name], (0, 1, 2, 4, 8))
+        sound &= _IS_WIDTH[head[name]]
     if not sound.all():
         raise CorruptPage("a page's header is not one that Canopy writes")
 
