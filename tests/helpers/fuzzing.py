@@ -43,6 +43,8 @@ from wal.paging.pages import CorruptPage, decode, encode
 from wal.record import CorruptRecord, Kind, unpack_topology
 from wal.record import decode as decode_record
 from wal.settings import Settings
+from wal.shipping.columns import read_columns
+from wal.shipping.pagepoints import points_of
 from wal.source import Pruned, RunRow, SourceError
 from wal.summary import CURVE_BUCKETS, MetricSummary
 
@@ -219,10 +221,15 @@ def segments(rng: random.Random) -> Callable[[], None]:
         if rng.random() < 0.15:
             with_source(log_dir, path)
             return
-        for read in (read_meta, last_seq, read_summaries, read_records):
+        for read in (read_meta, last_seq, read_summaries, read_records, all_columns):
             read(path)
 
     return one
+
+
+def all_columns(path: Path) -> None:
+    """What the pages are made of."""
+    points_of(read_columns(path, 1, 100), lambda _: 0)
 
 
 def with_source(log_dir: Path, path: Path) -> None:

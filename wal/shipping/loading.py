@@ -12,7 +12,7 @@ from wal import journal
 from wal.record import CorruptRecord
 from wal.shipping.backlog import Backlog
 from wal.shipping.doubts import Again, Doubts
-from wal.shipping.readable import read_readable
+from wal.shipping.readable import read_range, read_readable
 from wal.shipping.sending import RecordParcel, Shipper
 from wal.shipping.unshipped import Segment, Stream
 
@@ -139,11 +139,12 @@ class Loader:
 
     def _read(self, stream: Stream, segment: Segment, first: int, end: int) -> journal.Rows:
         """The rows of a range, as far as they can be read. What cannot is named in ``stream.problems``."""
+        nothing = journal.Rows({}, [])
         try:
-            rows, problem = read_readable(segment.path, first, end)
+            rows, problem = read_readable(segment.path, first, end, read_range, nothing)
         except journal.PrunedSegment as error:
             segment.pruned = True
-            rows, problem = journal.Rows({}, []), str(error)
+            rows, problem = nothing, str(error)
         if problem is not None and not (segment.pruned and first in stream.acked):
             stream.problems[segment.path] = problem
         return rows

@@ -12,21 +12,26 @@ import heapq
 import logging
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wal import journal
 from wal.paging.pagefile import PageFile, delete_pages, pages_time_ns
 from wal.pyramid import TAIL_RECORDS, Builder, CorruptPage, shift_of
+from wal.shipping.columns import Columns, columns_of, read_columns
 from wal.shipping.cursors import PagingState, State
 from wal.shipping.fetching import FETCHED_RECORDS
-from wal.shipping.pagepoints import first_steps, points_of
+from wal.shipping.pagepoints import points_of
 from wal.shipping.readable import read_readable
 from wal.shipping.unshipped import Segment, Stream
 from wal.source import SourceError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 log = logging.getLogger("wal.syncer")
 
@@ -279,34 +284,34 @@ class Pager:
         segment, end = _place_of(paging.stream, after + 1)
         first = max(after + 1, segment.first_seq)
         last = min(end, paging.target, first + (opened.slice_records or _records_at_once(segment)) - 1)
-        rows, problem, last = self._read(paging.stream, segment, first, last)
+        found, problem, last = self._read(paging.stream, segment, first, last)
         between()
-        found = [row for row in rows.rows if row[0] <= last]
+        records = len(found.seqs)
         # Behind a damage the rest is tried by itself: it may lie on another page of the file.
-        through = found[-1][0] if found and (problem or len(found) == last - first + 1) else last
+        through = int(found.seqs[-1]) if problem and records else last
         shift = self._shift(paging, file)
         file.begin(through, shift)
-        for hole in _holes([row[0] for row in found], after, through):
+        for hole in _holes(found.seqs, after, through):
             file.skip(*hole)
         if opened.builder is None:
             opened.builder = Builder(file, shift)
-        opened.builder.add(points_of(journal.Rows(rows.keysets, found), file.metric_id))
+        opened.builder.add(points_of(found, file.metric_id))
         between()
         file.commit()
         between()
-        if found:
-            mean_bytes = sum(map(len, map(itemgetter(5), found))) // len(found)
+        if records:
+            mean_bytes = found.body_bytes // records
             opened.slice_records = max(1, min(SLICE_RECORDS, SLICE_BYTES // max(mean_bytes, 1)))
 
     def _read(
         self, stream: Stream, segment: Segment, first: int, last: int
-    ) -> tuple[journal.Rows, str | None, int]:
+    ) -> tuple[Columns, str | None, int]:
         """As :func:`read_readable`, and the seq that was read to: of what was pruned, some at a time."""
         try:
-            return *read_readable(segment.path, first, last), last
+            return *_read_columns(segment.path, first, last), last
         except journal.PrunedSegment:
             last = min(last, first + FETCHED_RECORDS - 1)
-            return self._fetch(stream.run_id, stream.stream_id, first, last), None, last
+            return columns_of(self._fetch(stream.run_id, stream.stream_id, first, last)), None, last
 
     def _shift(self, paging: Paging, file: PageFile) -> int:
         """The stream's shift, settled by its first records and never changed."""
@@ -317,7 +322,7 @@ class Pager:
                 last = min(segment.last_seq, TAIL_RECORDS)
                 if last < segment.first_seq:
                     break
-                steps += first_steps(self._read(paging.stream, segment, segment.first_seq, last)[0].rows)
+                steps += self._read(paging.stream, segment, segment.first_seq, last)[0].first_steps()
             known = shift_of(steps)
         if paging.remembered.shift is None:
             paging.remember(self._state, shift=known)
@@ -364,12 +369,16 @@ def _records_at_once(segment: Segment) -> int:
     return max(1, min(SLICE_RECORDS, SLICE_BYTES * records // max(segment.size_bytes, 1)))
 
 
-def _holes(seqs: Sequence[int], after: int, through: int) -> Iterator[tuple[int, int]]:
+def _read_columns(path: Path, first: int, last: int) -> tuple[Columns, str | None]:
+    return read_readable(path, first, last, read_columns, columns_of(journal.Rows({}, [])))
+
+
+def _holes(seqs: NDArray[np.int64], after: int, through: int) -> Iterator[tuple[int, int]]:
     """What lacks in ``after`` + 1 … ``through``."""
     if len(seqs) == through - after:
         return
     before = after
-    for seq in (*seqs, through + 1):
+    for seq in (*seqs.tolist(), through + 1):
         if seq > before + 1:
             yield before + 1, seq - 1
         before = seq
@@ -380,7 +389,7 @@ def _can_be_read(stream: Stream, seq: int) -> bool:
     if not segments or segments[0].first_seq > seq:
         return False
     try:
-        rows, _ = read_readable(_place_of(stream, seq)[0].path, seq, seq)
+        found, _ = _read_columns(_place_of(stream, seq)[0].path, seq, seq)
     except journal.PrunedSegment:
         return False
-    return bool(rows.rows) and rows.rows[0][0] == seq
+    return len(found.seqs) == 1
