@@ -26,9 +26,9 @@ WINDOW_MAX = 32
 SHRINK_EVERY_S = 1.0
 """One overload makes a whole window fail: it is halved once for all of them."""
 
-READ_AHEAD = 2
-"""Batches in flight and ready, as a multiple of the window: this bounds the syncer's memory. The live lane
-may hold one window more."""
+READ_AHEAD = 4
+"""Batches in flight and ready, as a multiple of the window: this bounds the syncer's memory. With half of it
+the node is through before a slice of pages is built. The live lane may hold one window more."""
 
 
 class Window:
