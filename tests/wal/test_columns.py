@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from helpers.hardlogs import log_hard
-from helpers.logs import log, open_journal
+from helpers.logs import log, make_run, open_journal
 
-from wal.journal import CorruptSegment, Rows, read_rows
+from wal.journal import CorruptSegment, Journal, Limits, Rows, read_rows
 from wal.record import Kind
 from wal.shipping.columns import Columns, columns_of, read_columns
 from wal.shipping.pagepoints import points_of
@@ -89,6 +91,22 @@ def test_a_record_without_numbers_or_its_names_has_no_points_and_a_step(tmp_path
     assert columns.seqs.tolist() == [1, 2, 3, 4]
     assert columns.first_steps() == [7, 8, 9, 11]
     assert {name: [seq for seq, *_ in found] for name, found in points(columns).items()} == {"loss": [2]}
+
+
+def test_large_records_are_read_though_nothing_can_be_written(tmp_path: Path) -> None:
+    """As on a full disk, where SQLite has no room to sort them."""
+    journal = Journal(tmp_path, make_run(), limits=Limits(wal_bytes=1 << 30))
+    for step in range(3):
+        log(journal, step, {"loss": 1.0}, None, essay="x" * (3 << 20))
+    journal.close("done", 0)
+    code = (
+        "import resource, sys; from pathlib import Path; from wal.shipping.columns import read_columns\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "print(read_columns(Path(sys.argv[1]), 1, 3).seqs.tolist(), flush=True)"
+    )
+    path = str(journal.directory / "000001.db")
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
 
 
 @pytest.mark.parametrize(

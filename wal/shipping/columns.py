@@ -77,6 +77,7 @@ def read_columns(path: Path, first: int, last: int) -> Columns:
     :func:`wal.segments.segment.read_rows`."""
     with reading_segment(path) as connection:
         keysets = dict(connection.execute("SELECT id, names FROM keyset").fetchall())
+        connection.execute("PRAGMA temp_store = MEMORY")  # else large records are sorted by way of the disk
         connection.text_factory = bytes  # bodies joined are a text to SQLite, and are left as they are
         found = connection.execute(_QUERY, (first, last)).fetchall()
     seqs: list[NDArray[np.int64]] = []
