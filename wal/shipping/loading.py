@@ -73,9 +73,9 @@ class Loader:
             self._load_again(store, batch_rows, *taken)
 
     def fill_backlog(self, store: CassandraStore, batch_rows: int) -> bool:
-        """The same for the backlog, sending as it goes: the node need not wait until all of it is read. True
-        when nothing is left to be read."""
-        batches = self._shipper.room
+        """The same for the backlog, sending as it goes: the node need not wait until all of it is read. A
+        window at most, as what is logged meanwhile waits for it. True when nothing is left to be read."""
+        batches = min(self._shipper.room, self._shipper.window.size)
         while batches > 0:
             taken = self._backlog.next_old(batches * batch_rows)
             if taken is None:
