@@ -58,6 +58,17 @@ POINTS = {
     "the acknowledged ranges are told": Point(_WRITES, "CatalogueWriter.beat_stream", after=True),
 }
 
+_PRUNER = "wal.shipping.pruning"
+
+PRUNING = {
+    "a run may go": Point(_PRUNER, "Pruner.prune"),
+    "a stream is noted as pruned, not durably": Point(_STATE, "State.put_pruned", after=True),
+    "a directory is out of the readers' way": Point("pathlib", "Path.rename", after=True),
+    "what is out of the way is about to go": Point(_PRUNER, "Pruner.sweep"),
+    "a file is gone": Point("pathlib", "Path.unlink", after=True),
+    "a run is gone, its errand is still there": Point(_PRUNER, "Pruner.prune", after=True),
+}
+
 
 def arm(point: Point, nth: int) -> None:
     """Have this process kill itself at the ``nth`` call."""
@@ -82,7 +93,7 @@ def arm(point: Point, nth: int) -> None:
 def _serve(point: str, nth: int, arguments: list[str]) -> int:
     from wal.shipping.loop import main as serve
 
-    arm(POINTS[point], nth)
+    arm((POINTS | PRUNING)[point], nth)
     return serve(arguments)
 
 

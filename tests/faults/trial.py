@@ -16,6 +16,8 @@ from helpers.waiting import wait_until
 from faults.nemeses import Nemesis, struck, subject
 from faults.oracles import Direct, judge, told
 from faults.proxy import Proxy, proxied
+from faults.pruned import prune_under_kills
+from faults.truth import Truth
 from faults.world import Figures, Lane, World
 from wal.cassandra.server import Node
 from wal.reading.acks import Acks
@@ -39,11 +41,12 @@ COPIED_SHARE = 0.25
 
 def run_trial(
     seed: int, scratch: Path, settings: Settings, endpoint: tuple[str, int], nemeses: Sequence[Nemesis],
-    figures: Figures, nodes: Sequence[Node] = (),
+    figures: Figures, nodes: Sequence[Node] = (), *, prunes: bool = False,
 ) -> None:  # fmt: skip
     """Run one and take it down in ``figures``. Raises AssertionError with the seed and the findings.
 
-    ``settings`` name a keyspace with Canopy's schema. Of a single node, the syncer sees only a proxy.
+    ``settings`` name a keyspace with Canopy's schema. Of a single node, the syncer sees only a proxy. With
+    ``prunes``, the log is then taken off this machine, which takes more than a minute.
     """
     with ExitStack() as stack:
         proxy: Proxy | None = None
@@ -55,7 +58,13 @@ def run_trial(
         try:
             _strike(world, nemeses)
             _heal(world)
-            _judge(world, endpoint)
+            truths = world.truths
+            figures.trials += 1
+            figures.streams += len(truths)
+            figures.records += sum(truth.committed for truth in truths)
+            _judge(figures, endpoint, settings.keyspace, truths)
+            if prunes:
+                _judge(figures, endpoint, settings.keyspace, prune_under_kills(world))
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}\n{world.figures}") from error
 
@@ -104,13 +113,9 @@ def _heal(world: World) -> None:
         sync_once(copy, world.env, world.scratch)
 
 
-def _judge(world: World, endpoint: tuple[str, int]) -> None:
-    truths, figures = world.truths, world.figures
+def _judge(figures: Figures, endpoint: tuple[str, int], keyspace: str, truths: Sequence[Truth]) -> None:
     with Direct(endpoint) as direct:
-        findings = judge(truths, direct.scan(world.settings.keyspace))
-    figures.trials += 1
-    figures.streams += len(truths)
-    figures.records += sum(truth.committed for truth in truths)
+        findings = judge(truths, direct.scan(keyspace))
     figures.lost += len(findings.get("lost", ()))
     figures.doubled += len(findings.get("doubled", ()))
     assert findings == {}, told(findings)
