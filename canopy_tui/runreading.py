@@ -19,6 +19,7 @@ from canopy_tui.growth import Growth, Overlay, candidate_phases
 from canopy_tui.lens import Extent, Lens, extent_of
 from canopy_tui.pointrows import point_rows, with_rows
 from wal.reading.pace import Pace
+from wal.segments.meta import starts_of
 from wal.source import Ask, MetricRow, RunDetail, RunState, SourceError, StreamRow
 
 if TYPE_CHECKING:
@@ -222,4 +223,9 @@ def _picture(curves: Sequence[Curve], ask: Ask, over: Overlay, request: ChartReq
 
 def newest_stream(streams: Sequence[StreamRow]) -> StreamRow | None:
     """The rank 0 stream that speaks for the run now: one that runs, else the one that began last."""
-    return max(streams, key=lambda s: (s.rank == 0, s.state is RunState.RUNNING, s.started_ns), default=None)
+    starts = starts_of(streams)
+
+    def place(stream: StreamRow) -> tuple[bool, bool, int]:
+        return stream.rank == 0, stream.state is RunState.RUNNING, starts[stream.stream_id]
+
+    return max(streams, key=place, default=None)

@@ -8,6 +8,8 @@ import sqlite3
 import struct
 import threading
 from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from helpers.logs import log, log_special, log_topology, make_run, open_journal
@@ -29,6 +31,7 @@ from wal.journal import (
     stream_dirs,
 )
 from wal.record import Kind, Record, canonical_bytes, digest, unpack_topology
+from wal.segments.meta import starts_of
 from wal.segments.sealing import _PlainRecords  # pyright: ignore[reportPrivateUsage]
 from wal.summary import MetricSummary
 
@@ -328,3 +331,20 @@ def test_the_fast_canonical_bytes_are_the_canonical_bytes(
     values = tuple(data.draw(st.floats()) for _ in ordered)
     record = Record(seq, Kind.LOG, step, ts, dict(zip(ordered, values, strict=True)))
     assert _PlainRecords(ordered).canonical_bytes(seq, step, ts, values) == canonical_bytes(record)
+
+
+class Began(NamedTuple):
+    stream_id: UUID
+    started_ns: int
+    after: UUID | None = None
+
+
+def test_a_stream_begins_after_the_one_it_goes_on_from_whatever_the_clocks_say() -> None:
+    a, b, c, d = (UUID(int=number) for number in range(4))
+    chain = [Began(c, 50, b), Began(a, 100), Began(b, 7, a), Began(d, 60)]
+    assert starts_of(chain) == {a: 100, b: 101, c: 102, d: 60}
+    assert starts_of([Began(b, 7, a)]) == {b: 7}  # the other is not here
+    assert starts_of([Began(a, 5, b), Began(b, 3, a)]).keys() == {
+        a,
+        b,
+    }  # each after the other: no endless way

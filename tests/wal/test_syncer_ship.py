@@ -28,6 +28,7 @@ from wal.summary import MetricSummary
 
 NAN_WITH_PAYLOAD = struct.unpack(">d", bytes.fromhex("7ff80000deadbeef"))[0]
 ODD_VALUES = (NAN_WITH_PAYLOAD, math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308)
+HOUR_NS, YEAR_NS = 3_600 * 10**9, 365 * 86_400 * 10**9
 HOSTILE = "[/x] \x1b[31m שלום \u202e名前"
 
 
@@ -292,3 +293,34 @@ def test_without_cassandra_nothing_is_lost_and_the_status_says_so(tmp_path: Path
     acks = Acks(tmp_path)
     acks.poll()
     assert (acks.status["connection"], acks.status["waiting"]) == (wanted.value, 10)
+
+
+@pytest.mark.parametrize(("first_ns", "then_ns"), [(2 * YEAR_NS, 0), (0, -HOUR_NS)])
+def test_a_run_that_is_resumed_on_another_clock_is_told_by_the_stream_that_goes_on(
+    tmp_path: Path, keyspace5: Settings, first_ns: int, then_ns: int
+) -> None:
+    run = make_run()
+    first = open_journal(tmp_path, run, clock_ns=lambda: START_NS + first_ns)
+    for step in range(20):
+        log(first, step, {"loss": 1.0})
+    first.close("failed", 1)
+    syncer = make_syncer(tmp_path, keyspace5)
+    step_until(syncer, lambda outcome: outcome.drained)
+    then = open_journal(tmp_path, run, clock_ns=lambda: START_NS + then_ns, after=first.stream_id)
+    for step in range(20, 50):
+        log(then, step, {"loss": 0.5})
+    step_until(syncer, lambda outcome: outcome.waiting == 0 and told(keyspace5)[0] == "running")
+    then.close("done", 0)
+    step_until(syncer, lambda outcome: outcome.drained)
+    syncer.close()
+    assert told(keyspace5) == ("done", 50, 50, 49)
+
+
+def told(settings: Settings) -> tuple[str, int, int, int]:
+    """Status, records, acknowledged ones and newest step of the only run, the same in both tables."""
+    columns = "status, records, acknowledged, step"
+    (run,), (listed,) = (
+        query(settings, f"SELECT {columns} FROM {{}}.{table}") for table in ("training_runs", "runs_by_week")
+    )
+    assert run == listed
+    return run

@@ -14,6 +14,7 @@ from wal.cassandra.session import Session
 from wal.cassandra.tables import CHUNK_BITS, TABLES
 from wal.cassandra.trouble import Action, StoreError, Trouble, keyspace_missing, server_text
 from wal.record import uuid7_milliseconds, week_of
+from wal.segments.meta import starts_of
 from wal.source import RunDetail, StreamRow, TopologyRow
 
 LATEST_RECORDS = 10
@@ -113,7 +114,8 @@ def _of_records(keyspace: str, run_id: UUID, stream: StreamRow, metric: str | No
 
 def _newest_stream(streams: Sequence[StreamRow]) -> StreamRow | None:
     """The newest stream of the lowest rank: the one that stands for the run."""
-    return max(streams, key=lambda stream: (-stream.rank, stream.started_ns), default=None)
+    starts = starts_of(streams)
+    return max(streams, key=lambda stream: (-stream.rank, starts[stream.stream_id]), default=None)
 
 
 def _last_seq(stream: StreamRow) -> int:

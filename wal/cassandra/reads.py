@@ -19,6 +19,7 @@ from wal.cassandra.sound import LARGEST_SHIFT, acknowledged_ranges, metric_summa
 from wal.cassandra.writes import EVERY_RUN, to_milliseconds
 from wal.reading.listedmetrics import PART_ROWS, ListedMetrics
 from wal.record import week_of
+from wal.segments.meta import starts_of
 from wal.source import MetricRow, Paged, RunDetail, RunRow, RunState, StreamRow
 from wal.summary import MetricSummary
 
@@ -240,7 +241,8 @@ class CatalogueReader:
         for name, stream, position, goal, summary in rows:
             by_stream.setdefault(stream, []).append((position or 0, name, goal, summary))
         merged: dict[str, tuple[int, str | None, MetricSummary]] = {}
-        for stream in sorted(streams, key=lambda s: (s.rank, s.started_ns)):
+        starts = starts_of(streams)
+        for stream in sorted(streams, key=lambda s: (s.rank, starts[s.stream_id])):
             for _, name, goal, packed in sorted(by_stream.get(stream.stream_id, ()), key=lambda m: m[:2]):
                 summary = metric_summary(name, packed)
                 known = merged.setdefault(name, (stream.rank, goal, summary))

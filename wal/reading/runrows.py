@@ -8,7 +8,7 @@ from uuid import UUID
 from wal.reading.goals import goal_of, total_steps
 from wal.reading.streams import StreamEntry
 from wal.record import uuid7_milliseconds
-from wal.segments.meta import RunInfo
+from wal.segments.meta import RunInfo, starts_of
 from wal.source import MetricRow, RunRow, RunState, StreamRow
 
 
@@ -24,7 +24,8 @@ class LazyMetrics(Mapping[str, MetricRow]):
         self._run = run
         self._made: dict[str, MetricRow] = {}
         self._sources: dict[str, tuple[int, list[StreamEntry]]] = {}  # position in the run, streams
-        for stream in sorted(streams, key=lambda s: (s.info.rank, s.info.started_ns)):
+        starts = starts_of(s.info for s in streams)
+        for stream in sorted(streams, key=lambda s: (s.info.rank, starts[s.info.stream_id])):
             for name in stream.summaries:
                 known = self._sources.setdefault(name, (len(self._sources), []))[1]
                 if not known or known[0].info.rank == stream.info.rank:
@@ -62,12 +63,15 @@ class LazyMetrics(Mapping[str, MetricRow]):
 def leading_stream(streams: Sequence[StreamEntry]) -> StreamEntry:
     """The stream whose state is the run's: the newest of rank 0 that is not a worker of another stream."""
     mains = [s for s in streams if s.info.rank == 0 and s.info.parent is None]
-    return max(mains or streams, key=lambda s: (s.info.started_ns, s.stream_id))
+    starts = starts_of(s.info for s in streams)
+    return max(mains or streams, key=lambda s: (starts[s.info.stream_id], s.stream_id))
 
 
 def newest_info(streams: Iterable[StreamEntry]) -> RunInfo:
     """What the user said about the run last."""
-    return max(streams, key=lambda s: (s.problem is None, s.info.started_ns, s.run.version)).run
+    streams = list(streams)
+    starts = starts_of(s.info for s in streams)
+    return max(streams, key=lambda s: (s.problem is None, starts[s.info.stream_id], s.run.version)).run
 
 
 def start_ns(run_id: UUID, streams: Iterable[StreamEntry]) -> int:

@@ -7,9 +7,9 @@ ignored, so that a later version of the same format may add some.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from wal.segments.plain import clean
@@ -69,6 +69,34 @@ class StreamInfo(NamedTuple):
     mode: str
     cwd: str
     sqlite: str
+
+
+class Started(Protocol):
+    """A stream, as far as it says when it began."""
+
+    @property
+    def stream_id(self) -> UUID: ...
+    @property
+    def started_ns(self) -> int: ...
+    @property
+    def after(self) -> UUID | None: ...
+
+
+def starts_of(streams: Iterable[Started]) -> dict[UUID, int]:
+    """When each of a run's streams began, ns since the epoch: one that goes on from another began after it,
+    whatever the clocks of the two said."""
+    known = {stream.stream_id: stream for stream in streams}
+    starts: dict[UUID, int] = {}
+    for stream in known.values():
+        chain: list[Started] = []
+        one: Started | None = stream
+        while one is not None and one.stream_id not in starts and one not in chain:
+            chain.append(one)
+            one = known.get(one.after) if one.after is not None else None
+        for one in reversed(chain):
+            before = starts.get(one.after) if one.after is not None else None
+            starts[one.stream_id] = one.started_ns if before is None else max(one.started_ns, before + 1)
+    return starts
 
 
 class Seal(NamedTuple):

@@ -11,6 +11,7 @@ from wal.reading.rarerecords import RareRecords
 from wal.reading.segmentindex import SegmentIndex
 from wal.reading.streamreader import Fingerprint, StreamReader, fingerprint
 from wal.reading.streams import StreamEntry
+from wal.segments.meta import starts_of
 from wal.shipping.unshipped import Stream
 
 
@@ -55,7 +56,9 @@ class Follower:
     def summary(self, stream: Stream) -> dict[str, object]:
         """What the user put into the run's summary, the newest stream's word last."""
         summary: dict[str, object] = {}
-        for entry in sorted(self.entries(stream), key=lambda entry: entry.info.started_ns):
+        entries = self.entries(stream)
+        starts = starts_of(entry.info for entry in entries)
+        for entry in sorted(entries, key=lambda entry: starts[entry.info.stream_id]):
             followed = self._runs[stream.run_id][entry.stream_id]
             followed.rare.follow(entry, followed.index)
             summary.update(followed.rare.summary)

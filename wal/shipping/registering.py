@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from wal import journal
 from wal.segments.meta import StreamInfo
 from wal.shipping.cursors import State
+from wal.shipping.readable import UNREADABLE
 from wal.shipping.unshipped import Stream
 from wal.source import RunState, StreamRow
 
 if TYPE_CHECKING:
     from wal.cassandra.store import CassandraStore
+
+
+RETELLINGS = 1_000
+"""Stamps beyond a stream's newest seq that what is said of its end may have taken."""
 
 
 class RunDeleted(Exception):
@@ -45,13 +52,36 @@ class Registrar:
         if known.base_us is None:
             base_us = store.stream_base(stream.run_id, stream.stream_id)
             if base_us is None:
-                base_us = min(stream.info.started_ns // 1000, store.clock_us())
+                base_us = self._new_base(store, stream, stream.info)
             known = stream.remembered = self._state.put_stream(known, base_us=base_us)
             self._state.commit()
         assert known.base_us is not None
         store.register_stream(_identity(stream.run_id, stream.info), known.base_us)
         stream.remembered = self._state.put_stream(known, registered=True)
         return known.base_us
+
+    def _new_base(self, store: CassandraStore, stream: Stream, info: StreamInfo) -> int:
+        """The stream's start, or the server's clock where the stream's own is ahead; behind everything that
+        the stream it goes on from is stamped with, for what is said of their run is overwritten by this one.
+        """
+        base_us = min(info.started_ns // 1000, store.clock_us())
+        before_us = store.stream_base(stream.run_id, info.after) if info.after is not None else None
+        if before_us is None:
+            return base_us
+        stamped_us = before_us + newest_seq(stream.directory.parent / str(info.after)) + RETELLINGS
+        return base_us if base_us > stamped_us else max(store.clock_us(), stamped_us)
+
+
+def newest_seq(stream_dir: Path) -> int:
+    """The newest seq of a stream as far as its log can be read, 0 without one."""
+    for path in reversed(journal.segment_paths(stream_dir)):
+        try:
+            meta = journal.read_meta(path)
+            if meta is not None:
+                return meta.seal.last_seq if meta.seal is not None else journal.last_seq(path)
+        except (*UNREADABLE, FileNotFoundError):
+            continue
+    return 0
 
 
 def _identity(run_id: UUID, info: StreamInfo) -> StreamRow:

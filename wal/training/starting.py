@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from wal.record import RUN_NAMESPACE, NewerFormat, run_uuid
 from wal.segments.liveness import Liveness, host_name, liveness, start_ticks
-from wal.segments.meta import CorruptSegment, LogError, RunInfo, SegmentMeta
+from wal.segments.meta import CorruptSegment, LogError, RunInfo, SegmentMeta, starts_of
 from wal.segments.plain import clean
 from wal.segments.segment import last_step, read_meta, segment_paths, stream_dirs
 from wal.training.naming import next_number, rank_of, script_stem
@@ -207,7 +207,8 @@ def _streams_of(log_dir: Path, run_id: UUID) -> list[_Stream]:
         meta = newest_meta(directory)
         if meta is not None:
             found.append(_Stream(directory, meta))
-    return sorted(found, key=lambda stream: stream.meta.stream.started_ns, reverse=True)
+    starts = starts_of(stream.meta.stream for stream in found)
+    return sorted(found, key=lambda stream: starts[stream.meta.stream.stream_id], reverse=True)
 
 
 def _directories(folder: Path) -> Iterator[Path]:
