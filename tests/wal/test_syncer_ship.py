@@ -295,6 +295,25 @@ def test_without_cassandra_nothing_is_lost_and_the_status_says_so(tmp_path: Path
     assert (acks.status["connection"], acks.status["waiting"]) == (wanted.value, 10)
 
 
+def test_ranks_that_go_on_after_rank_0_are_counted_in_the_runs_rows(
+    tmp_path: Path, keyspace5: Settings
+) -> None:
+    run = make_run()
+    ranks = [open_journal(tmp_path, run, rank=rank) for rank in (0, 1)]
+    for rank in ranks:
+        log(rank, 0, {"loss": 1.0})
+    ranks[0].close("done", 0)
+    syncer = make_syncer(tmp_path, keyspace5)
+    step_until(syncer, lambda outcome: outcome.drained)
+    assert told(keyspace5) == ("done", 2, 2, 0)
+    for step in range(1, 30):
+        log(ranks[1], step, {"loss": 1.0})
+    ranks[1].close("failed", 1)
+    step_until(syncer, lambda outcome: outcome.drained)
+    syncer.close()
+    assert told(keyspace5) == ("done", 31, 31, 0)
+
+
 @pytest.mark.parametrize(("first_ns", "then_ns"), [(2 * YEAR_NS, 0), (0, -HOUR_NS)])
 def test_a_run_that_is_resumed_on_another_clock_is_told_by_the_stream_that_goes_on(
     tmp_path: Path, keyspace5: Settings, first_ns: int, then_ns: int

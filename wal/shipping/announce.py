@@ -212,15 +212,26 @@ class Announcer:
             # It was taken for crashed and goes on, or ended, without a record more: it must win over that.
             offset = known.announced + 1
         if offset > known.announced:
-            speaks = self._speaker(store, stream) == stream.stream_id
+            speaker = self._speaker(store, stream)
+            speaks = speaker == stream.stream_id
             self._plan_rows(stream, telling, entry, base_us + offset, speaks=speaks)
             telling.pending.append(lambda _: self._announced(stream, offset, state))
+            if not speaks and speaker is not None:
+                telling.pending.append(lambda _: self._have_retold(speaker))
         return entry.last_seq >= stream.newest and final == stream.ended
 
     def _announced(self, stream: Stream, offset: int, state: RunState) -> None:
         known = stream.remembered
         stream.remembered = self._state.put_stream(known, announced=offset, state=state.value)
         self.rest(stream)
+
+    def _have_retold(self, speaker: UUID) -> None:
+        """The run's rows are of all its streams: when another goes on after the end of the one that speaks
+        for it, that one's rows are written once more."""
+        stream = self._backlog.streams.get(speaker)
+        if stream is not None and stream.ended and stream.remembered.announced > stream.newest:
+            stream.remembered = self._state.put_stream(stream.remembered, state=None)
+            self._tellings.setdefault(speaker, _Telling()).revision = -1
 
     def _speaker(self, store: CassandraStore, stream: Stream) -> UUID | None:
         """The stream that stands for the run: the newest of rank 0 here. None when that one is on another
