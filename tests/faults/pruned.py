@@ -49,7 +49,7 @@ def prune_under_kills(world: World) -> list[Truth]:
     while _streams(world):
         assert time.monotonic() < deadline, f"still here: {_streams(world)}; killed at {points}"
         _prune(world).communicate(timeout=PRUNE_SECONDS)
-    world.syncer.stop()
+    world.syncer.kill()
     return truths
 
 

@@ -88,5 +88,6 @@ class SyncerProcess:
         if self._process is not None:
             self._process.terminate()
             printed, _ = self._process.communicate(timeout=daemon.STOP_SECONDS)
-            assert (self._process.returncode, printed) == (0, b"")
+            code = self._process.returncode
+            assert (code, printed) == (0, b""), f"ended with {code}: {printed}"
             self._process = None
