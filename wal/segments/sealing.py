@@ -33,8 +33,9 @@ class Pace(NamedTuple):
 PATIENT = Pace(15_000, 1e-3)
 """One or two records in a millisecond: hardly a call meets the sealing, and none waits for long."""
 
-HASTY = Pace(100_000, 50e-6)
-"""For a program that does little but log, whose segments fill faster than they can be sealed patiently."""
+HASTY = Pace(60_000, 50e-6)
+"""For a program that does little but log, whose segments fill faster than they can be sealed patiently. A
+call that meets the sealing waits for a slice; longer ones seal no faster."""
 
 ROWS_PER_READ = 64
 
