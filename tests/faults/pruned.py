@@ -87,6 +87,3 @@ def _prune_killed_at(world: World, point: str, nth: int) -> None:
         victim.kill()
         printed, _ = victim.communicate()
     assert printed == b"", printed
-
-
-__all__ = ["prune_under_kills"]

@@ -344,7 +344,5 @@ def test_a_stream_begins_after_the_one_it_goes_on_from_whatever_the_clocks_say()
     chain = [Began(c, 50, b), Began(a, 100), Began(b, 7, a), Began(d, 60)]
     assert starts_of(chain) == {a: 100, b: 101, c: 102, d: 60}
     assert starts_of([Began(b, 7, a)]) == {b: 7}  # the other is not here
-    assert starts_of([Began(a, 5, b), Began(b, 3, a)]).keys() == {
-        a,
-        b,
-    }  # each after the other: no endless way
+    # Each after the other: no endless way.
+    assert starts_of([Began(a, 5, b), Began(b, 3, a)]).keys() == {a, b}

@@ -88,12 +88,12 @@ def starts_of(streams: Iterable[Started]) -> dict[UUID, int]:
     known = {stream.stream_id: stream for stream in streams}
     starts: dict[UUID, int] = {}
     for stream in known.values():
-        chain: list[Started] = []
+        chain: dict[UUID, Started] = {}
         one: Started | None = stream
-        while one is not None and one.stream_id not in starts and one not in chain:
-            chain.append(one)
+        while one is not None and one.stream_id not in starts and one.stream_id not in chain:
+            chain[one.stream_id] = one
             one = known.get(one.after) if one.after is not None else None
-        for one in reversed(chain):
+        for one in reversed(chain.values()):
             before = starts.get(one.after) if one.after is not None else None
             starts[one.stream_id] = one.started_ns if before is None else max(one.started_ns, before + 1)
     return starts
