@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from wal.shipping.cursors import Doubt, SegmentState, State, StreamState
 from wal.shipping.doubts import QUIET_S, Doubts
 from wal.shipping.loop import LINGER_S, Patience
 from wal.shipping.ranges import Ranges
+from wal.shipping.registering import newest_seq
 from wal.shipping.sending import WINDOW_MAX, WINDOW_MIN, Parcel, RecordParcel, Reply, Shipper, Window
 from wal.shipping.unshipped import LIVE_BEHIND, LIVE_READ, Segment, Stream
 from wal.source import Connection
@@ -606,3 +608,14 @@ def test_a_syncer_that_nobody_asked_for_ends_by_itself(
     assert not patience.is_over(outcome, has_target=has_target)
     monotonic.now += 1
     assert patience.is_over(outcome, has_target=has_target) is ends
+
+
+def test_the_newest_seq_of_a_stream_whose_writer_died_in_an_empty_segment(tmp_path: Path) -> None:
+    directory = write_segments(tmp_path, [30, 20])
+    assert newest_seq(directory) == 50
+    with sqlite3.connect(directory / "000002.db") as db:
+        db.execute("DELETE FROM record")
+        db.execute("DELETE FROM meta WHERE k IN ('seal', 'end')")
+    db.close()
+    assert newest_seq(directory) == 30
+    assert newest_seq(tmp_path / "nobody") == 0

@@ -78,7 +78,8 @@ def newest_seq(stream_dir: Path) -> int:
         try:
             meta = journal.read_meta(path)
             if meta is not None:
-                return meta.seal.last_seq if meta.seal is not None else journal.last_seq(path)
+                sealed = meta.seal
+                return sealed.last_seq if sealed else max(journal.last_seq(path), meta.first_seq - 1)
         except (*UNREADABLE, FileNotFoundError):
             continue
     return 0
